@@ -1,0 +1,41 @@
+//! One call, from request to reply.
+//!
+//! Knows: what a call carries, how long it may take, how it can fail and what that says about a retry.
+//! Does not know: where it runs, how it gets there, what runs it.
+mod body;
+mod deadline;
+mod error;
+#[cfg(feature = "test-util")]
+pub mod fake;
+mod invocation;
+mod reply;
+
+use async_trait::async_trait;
+
+pub use self::{
+    body::{Body, BodyError, GuardedBody},
+    deadline::Deadline,
+    error::{InvokeError, Reached},
+    invocation::{Invocation, Target},
+    reply::{LoadReport, Reply},
+};
+
+/// Carries one call to its reply. Every hop of the data path is one of these: the worker on this node, another node,
+/// the router that chooses between them.
+///
+/// Dropping the future, or the reply's body before its end, cancels the call: what it held is given back at once.
+#[async_trait]
+pub trait Invoke: Send + Sync {
+    /// Runs the call. The reply's head comes back as soon as it is known; its body streams.
+    ///
+    /// # Errors
+    /// [`InvokeError`] says who failed and whether the call can have run.
+    async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError>;
+}
+
+#[async_trait]
+impl<T: Invoke + ?Sized> Invoke for std::sync::Arc<T> {
+    async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError> {
+        (**self).invoke(call).await
+    }
+}

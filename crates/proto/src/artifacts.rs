@@ -1,0 +1,1 @@
+//! Artifacts between nodes.

@@ -1,0 +1,181 @@
+//! Connections to other nodes: one HTTP/2 channel per peer, made lazily, found by node id, and refused by whoever
+//! turns out to be somebody else.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use onrush_seams::Network;
+use onrush_types::{ClusterId, NodeId};
+use tonic::{
+    Request, Status,
+    metadata::MetadataValue,
+    service::Interceptor,
+    transport::{Channel, Endpoint, Uri},
+};
+
+/// Metadata with the cluster that the sender belongs to.
+pub const CLUSTER_KEY: &str = "onrush-cluster";
+/// Metadata with the node that the sender means to reach.
+pub const NODE_KEY: &str = "onrush-node";
+
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Finds out where a node listens for peers.
+pub trait FindPeer: Send + Sync {
+    /// Its `host:port`, if anybody knows it.
+    fn find(&self, node: NodeId) -> Option<String>;
+}
+
+impl<F: Fn(NodeId) -> Option<String> + Send + Sync> FindPeer for F {
+    fn find(&self, node: NodeId) -> Option<String> {
+        self(node)
+    }
+}
+
+/// Channels to peers. Cheap to clone; each clone shares the connections. Give consensus a set of its own, so that bulk
+/// data never stands in its way.
+#[derive(Clone)]
+pub struct Peers {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    cluster: ClusterId,
+    network: Arc<dyn Network>,
+    find: Arc<dyn FindPeer>,
+    connect_timeout: Duration,
+    channels: Mutex<BTreeMap<NodeId, (String, Channel)>>,
+}
+
+/// A channel that tells the other side whom it means to reach.
+pub type PeerChannel = tonic::service::interceptor::InterceptedService<Channel, Identify>;
+
+/// Adds cluster and node id to every request.
+#[derive(Clone)]
+pub struct Identify {
+    cluster: MetadataValue<tonic::metadata::Ascii>,
+    node: MetadataValue<tonic::metadata::Ascii>,
+}
+
+impl Interceptor for Identify {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        request.metadata_mut().insert(CLUSTER_KEY, self.cluster.clone());
+        request.metadata_mut().insert(NODE_KEY, self.node.clone());
+        Ok(request)
+    }
+}
+
+impl Peers {
+    /// Channels for a member of `cluster`.
+    pub fn new(cluster: ClusterId, network: Arc<dyn Network>, find: Arc<dyn FindPeer>) -> Self {
+        let channels = Mutex::default();
+        Self { inner: Arc::new(Inner { cluster, network, find, connect_timeout: Duration::from_secs(1), channels }) }
+    }
+
+    /// A channel to this node; connects with the first request.
+    ///
+    /// # Errors
+    /// `unavailable` where nobody knows its address.
+    pub fn channel(&self, node: NodeId) -> Result<PeerChannel, Status> {
+        let address = self.inner.find.find(node);
+        let address = address.ok_or_else(|| Status::unavailable(format!("nobody knows the address of node {node}")))?;
+        let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
+        let channel = match channels.get(&node) {
+            Some((known, channel)) if *known == address => channel.clone(),
+            Some(_) | None => {
+                let channel = dial(&self.inner.network, &address, self.inner.connect_timeout)?;
+                channels.insert(node, (address, channel.clone()));
+                channel
+            }
+        };
+        drop(channels);
+        let number = |text: String| {
+            text.parse().map_err(|_| Status::internal("an id is not ASCII; this is a defect of the platform"))
+        };
+        let cluster = number(self.inner.cluster.to_string())?;
+        let identify = Identify { cluster, node: number(node.to_string())? };
+        Ok(PeerChannel::new(channel, identify))
+    }
+
+    /// Forgets a node's channel, so that the next one is new.
+    pub fn forget(&self, node: NodeId) {
+        self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner).remove(&node);
+    }
+}
+
+/// A channel to an address whose owner is not known yet; connects with the first request.
+///
+/// # Errors
+/// `invalid_argument` for what is no `host:port`.
+pub fn dial(network: &Arc<dyn Network>, address: &str, timeout: Duration) -> Result<Channel, Status> {
+    let uri = Uri::builder().scheme("http").authority(address).path_and_query("/").build();
+    let uri = uri.map_err(|error| Status::invalid_argument(format!("{address:?} is no host:port: {error}")))?;
+    let network = Arc::clone(network);
+    let connect = tower::service_fn(move |uri: Uri| {
+        let network = Arc::clone(&network);
+        async move { connect_any(&*network, uri.authority().map_or("", |authority| authority.as_str())).await }
+    });
+    let endpoint = Endpoint::from(uri)
+        .connect_timeout(timeout)
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(10))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .keep_alive_while_idle(true);
+    Ok(endpoint.connect_with_connector_lazy(connect))
+}
+
+async fn connect_any(
+    network: &dyn Network,
+    authority: &str,
+) -> std::io::Result<hyper_util::rt::TokioIo<onrush_seams::Connection>> {
+    let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, format!("{authority} has no address"));
+    for address in network.resolve(authority).await? {
+        match network.connect(address).await {
+            Ok(connection) => return Ok(hyper_util::rt::TokioIo::new(connection)),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+/// The server's side of [`Peers`]: refuses requests that were meant for another node or cluster. One that names nobody
+/// is refused as well.
+///
+/// # Errors
+/// `failed_precondition` with both sides' names.
+pub fn check_identity<T>(request: &Request<T>, cluster: ClusterId, me: NodeId) -> Result<(), Status> {
+    let said = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or("nobody");
+    let (their_cluster, their_node) = (said(CLUSTER_KEY), said(NODE_KEY));
+    if their_cluster != cluster.to_string() {
+        let why = format!("this node belongs to cluster {cluster}, the request is for {their_cluster}");
+        return Err(Status::failed_precondition(why));
+    }
+    if their_node != me.to_string() {
+        let why = format!("this is node {me}, the request is for node {their_node}");
+        return Err(Status::failed_precondition(why));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_for_somebody_else_is_refused() {
+        let cluster = ClusterId::new();
+        let mut request = Request::new(());
+        assert!(check_identity(&request, cluster, NodeId(1)).is_err(), "a request that names nobody");
+        request.metadata_mut().insert(CLUSTER_KEY, cluster.to_string().parse().unwrap());
+        request.metadata_mut().insert(NODE_KEY, "1".parse().unwrap());
+        assert!(check_identity(&request, cluster, NodeId(1)).is_ok());
+        assert!(check_identity(&request, cluster, NodeId(2)).is_err());
+        assert!(check_identity(&request, ClusterId::new(), NodeId(1)).is_err());
+    }
+}

@@ -1,0 +1,9 @@
+//! Turns an artifact into answers.
+//!
+//! Knows: how an artifact is checked, made ready and called.
+//! Does not know: which node, which catalog, who calls.
+mod contract;
+#[cfg(feature = "test-util")]
+pub mod fake;
+
+pub use self::contract::{Artifact, GuestLog, Inspection, Permit, Prepared, PrepareError, Runtime};
