@@ -1,1 +1,35 @@
-fn main() {}
+//! One binary: arguments become a node, or calls of a client.
+//!
+//! Knows: what people type, and how answers look in a terminal.
+//! Does not know: any rule of the cluster; those are behind the API.
+mod args;
+mod artifact;
+mod client;
+mod commands;
+mod failure;
+mod manifest;
+mod output;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{args::Cli, failure::Failure};
+
+/// Many small allocations on many threads: where mimalloc is at its best.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let format = cli.format();
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(Failure::ReaderGone) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.show(format);
+            failure.exit_code()
+        }
+    }
+}

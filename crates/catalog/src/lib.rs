@@ -8,6 +8,7 @@ mod command;
 mod control;
 #[cfg(feature = "test-util")]
 pub mod fake;
+mod placement;
 mod state;
 mod store;
 
@@ -15,6 +16,7 @@ pub use self::{
     artifact::{ArtifactError, ArtifactPeers, ArtifactStore, ByteStream},
     command::{Command, Committed, Outcome, Proposal, Refusal},
     control::{ClusterStatus, ControlError, LogQuery, LogStreamOf, NodeControl, NodeStatus},
+    placement::{serves, serving, share_of_cap},
     state::{Catalog, ClusterIdentity, Function, FunctionVersion, NodeRecord, REQUESTS_REMEMBERED, VERSIONS_KEPT},
     store::{CatalogStore, CommitError},
 };

@@ -4,7 +4,7 @@ use onrush_types::Code;
 use tonic::{Code as Grpc, Status};
 
 /// The metadata key that carries a code's exact name: several of ours share one gRPC status.
-const CODE_KEY: &str = "onrush-code";
+pub(crate) const CODE_KEY: &str = "onrush-code";
 
 /// Bytes from the wire or the disk that are not what they should be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -5,5 +5,7 @@
 mod contract;
 #[cfg(feature = "test-util")]
 pub mod fake;
+#[cfg(feature = "wasm")]
+pub mod wasm;
 
 pub use self::contract::{Artifact, GuestLog, Inspection, Permit, Prepared, PrepareError, Runtime};

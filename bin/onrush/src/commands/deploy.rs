@@ -1,0 +1,194 @@
+//! `deploy` and `up`: upload, then ask for the new version and show how it goes.
+
+use std::path::Path;
+
+use futures::stream;
+use onrush_api::shapes::DeployedShape;
+use onrush_proto::v1::{
+    DeployRequest, FunctionSpec as WireSpec, UploadHead, UploadRequest, deploy_event::Event, upload_request::Part,
+};
+use onrush_types::{Code, FunctionName, FunctionSpec, Label, Limits, RequestId, RuntimeKind};
+
+use super::{Caller, build};
+use crate::{
+    args::{Deploy, Format, LimitFlags, Up},
+    artifact::{self, Artifact},
+    client::{Client, reference},
+    failure::Failure,
+    manifest::Manifest,
+    output,
+    progress::Progress,
+};
+
+/// Bytes per message of an upload.
+const CHUNK: usize = 256 << 10;
+
+/// One function that is about to be deployed.
+struct Wish {
+    name: FunctionName,
+    artifact: Artifact,
+    spec: FunctionSpec,
+}
+
+pub(super) async fn run(caller: &Caller, verb: &Deploy) -> Result<(), Failure> {
+    if verb.process.is_some() {
+        return Err(Failure::bad_request("--process comes with a later release; this one runs --wasm components"));
+    }
+    if let (Some(name), Some(file)) = (&verb.name, &verb.wasm) {
+        let name = reference(name, caller.namespace.as_deref())?.function;
+        let artifact = artifact::read(file)?;
+        let spec = spec_of(&verb.limits, &artifact);
+        return deploy(caller, vec![Wish { name, artifact, spec }], true).await;
+    }
+    let file = verb.file.as_deref().unwrap_or(Path::new("onrush.toml"));
+    from_manifest(caller, &Manifest::read(file)?, verb.name.as_deref()).await
+}
+
+pub(super) async fn up(caller: &Caller, verb: &Up) -> Result<(), Failure> {
+    let manifest = Manifest::read(&verb.file)?;
+    for (name, function) in manifest.chosen(verb.name.as_deref())? {
+        build::one(&manifest, name, function)?;
+    }
+    from_manifest(caller, &manifest, verb.name.as_deref()).await
+}
+
+async fn from_manifest(caller: &Caller, manifest: &Manifest, name: Option<&str>) -> Result<(), Failure> {
+    let mut wishes = Vec::new();
+    for (label, function) in manifest.chosen(name)? {
+        let artifact = artifact::read(&manifest.directory.join(&function.source))?;
+        let spec = function.spec(artifact.id);
+        wishes.push(Wish { name: in_namespace(caller, label)?, artifact, spec });
+    }
+    deploy(caller, wishes, name.is_some()).await
+}
+
+fn in_namespace(caller: &Caller, name: &Label) -> Result<FunctionName, Failure> {
+    Ok(reference(name.as_str(), caller.namespace.as_deref())?.function)
+}
+
+fn spec_of(flags: &LimitFlags, artifact: &Artifact) -> FunctionSpec {
+    let defaults = Limits::default();
+    FunctionSpec {
+        limits: Limits {
+            timeout: flags.timeout.unwrap_or(defaults.timeout),
+            memory: flags.memory.map_or(defaults.memory, |memory| memory.as_u64()),
+            concurrency: flags.concurrency,
+            reuse: flags.reuse.unwrap_or(defaults.reuse),
+            streaming: flags.streaming,
+        },
+        environment: flags.env.iter().cloned().collect(),
+        egress: flags.egress.clone(),
+        idempotent: flags.idempotent,
+        ..FunctionSpec::new(RuntimeKind::Wasm, artifact.id)
+    }
+}
+
+async fn deploy(caller: &Caller, wishes: Vec<Wish>, single: bool) -> Result<(), Failure> {
+    let client = caller.connect().await?;
+    let mut done = Vec::new();
+    for wish in wishes {
+        let progress = Progress::new(caller.format);
+        upload(&client, &wish, &progress).await?;
+        let deployed = commit(&client, &wish, &progress).await?;
+        drop(progress);
+        if caller.format == Format::Table {
+            report(&client, &wish.name, &deployed).await?;
+        }
+        done.push(deployed);
+    }
+    match (caller.format, single) {
+        (Format::Table, _) => Ok(()),
+        (Format::Json, true) => done.first().map_or(Ok(()), output::json),
+        (Format::Json, false) => output::json(&done),
+    }
+}
+
+async fn upload(client: &Client, wish: &Wish, progress: &Progress) -> Result<(), Failure> {
+    let Artifact { bytes, id } = &wish.artifact;
+    progress.sending(&wish.name.to_string(), id.size);
+    let head = UploadHead { digest: id.digest.to_string(), size: id.size };
+    // A stream that counts what leaves; the transport asks for a message when there is room for it.
+    let counted = match progress {
+        Progress::Moving(bar) => Some(bar.clone()),
+        Progress::Lines | Progress::Silent => None,
+    };
+    let rest = bytes.clone();
+    let messages = stream::unfold((Some(Part::Head(head)), rest), move |(next, mut rest)| {
+        let counted = counted.clone();
+        async move {
+            let part = match next {
+                Some(head) => head,
+                None if rest.is_empty() => return None,
+                None => Part::Data(rest.split_to(rest.len().min(CHUNK))),
+            };
+            if let (Some(bar), Part::Data(data)) = (&counted, &part) {
+                bar.inc(data.len() as u64);
+            }
+            Some((UploadRequest { part: Some(part) }, (None, rest)))
+        }
+    });
+    client.functions().upload(messages).await?;
+    Ok(())
+}
+
+async fn commit(client: &Client, wish: &Wish, progress: &Progress) -> Result<DeployedShape, Failure> {
+    let request = DeployRequest {
+        namespace: wish.name.namespace.to_string(),
+        name: wish.name.name.to_string(),
+        spec: Some(wire(&wish.spec)),
+        expected_revision: None,
+        request_id: RequestId::new().to_string(),
+    };
+    let mut events = client.functions().deploy(request).await?.into_inner();
+    while let Some(event) = events.message().await? {
+        match event.event {
+            Some(Event::Step(step)) => {
+                let detail = if step.detail.is_empty() { String::new() } else { format!(" ({})", step.detail) };
+                progress.step(format!("{}: {}{detail}", wish.name, step.step));
+            }
+            Some(Event::Done(done)) => return Ok(done.into()),
+            None => {}
+        }
+    }
+    let why = "the node ended the deploy without an outcome; `onrush describe` shows whether it took effect";
+    Err(Failure::new(Code::OutcomeUnknown, why))
+}
+
+fn wire(spec: &FunctionSpec) -> WireSpec {
+    WireSpec {
+        runtime: spec.runtime.name().to_owned(),
+        digest: spec.artifact.digest.to_string(),
+        size: spec.artifact.size,
+        timeout_ms: u64::try_from(spec.limits.timeout.as_millis()).unwrap_or(u64::MAX),
+        memory_bytes: spec.limits.memory,
+        concurrency: spec.limits.concurrency.unwrap_or(0),
+        reuse: spec.limits.reuse,
+        streaming: spec.limits.streaming,
+        idempotent: spec.idempotent,
+        environment: spec.environment.clone(),
+        secrets: spec.secrets.clone(),
+        egress: spec.egress.clone(),
+    }
+}
+
+async fn report(client: &Client, name: &FunctionName, deployed: &DeployedShape) -> Result<(), Failure> {
+    let version = deployed.function.latest.version;
+    let verb = if deployed.changed { "deployed" } else { "unchanged" };
+    output::line(format_args!("{verb} {name} version {version} (revision {})", deployed.catalog_revision))?;
+    if !deployed.laggards.is_empty() {
+        eprintln!("these nodes are behind and will follow: {}", deployed.laggards.join(", "));
+    }
+    // A hint only: whatever is wrong with it must not make a deploy look failed.
+    if let Ok(gateway) = client.gateway().await {
+        output::line(format_args!("call it: curl {gateway}/function/{}", path_of(name)))?;
+    }
+    Ok(())
+}
+
+/// A function as the gateway's paths spell it.
+pub(super) fn path_of(name: &FunctionName) -> String {
+    if name.namespace.as_str() == onrush_types::DEFAULT_NAMESPACE {
+        return name.name.to_string();
+    }
+    name.to_string()
+}

@@ -1,0 +1,88 @@
+//! `new`: writes a function's project from a template that is part of this program.
+
+use std::{fs, path::Path};
+
+use onrush_types::Label;
+
+use crate::{
+    args::{Format, New},
+    failure::Failure,
+    output,
+};
+
+/// Where each file goes, and what is in it; `{{name}}` and `{{crate}}` are replaced.
+const RUST: [(&str, &str); 5] = [
+    ("Cargo.toml", include_str!("../../../../examples/templates/rust/Cargo.toml")),
+    ("src/lib.rs", include_str!("../../../../examples/templates/rust/src/lib.rs")),
+    ("onrush.toml", include_str!("../../../../examples/templates/rust/onrush.toml")),
+    ("README.md", include_str!("../../../../examples/templates/rust/README.md")),
+    (".gitignore", include_str!("../../../../examples/templates/rust/.gitignore")),
+];
+
+pub(super) fn run(verb: &New, format: Format) -> Result<(), Failure> {
+    let name: Label = verb.name.parse().map_err(|error| Failure::bad_request(format!("{error}")))?;
+    if verb.template != "rust" {
+        let why = format!("there is no template {:?}; the only one yet is \"rust\"", verb.template);
+        return Err(Failure::bad_request(why));
+    }
+    write(Path::new(name.as_str()), &name)?;
+    match format {
+        Format::Json => output::json(&serde_json::json!({ "name": name, "directory": name })),
+        Format::Table => output::line(format_args!(
+            "wrote {name}/\n\nnext:\n  rustup target add wasm32-wasip2      once\n  cd {name}\n  onrush up                            builds \
+             and deploys it\n  onrush invoke {name}"
+        )),
+    }
+}
+
+fn write(directory: &Path, name: &Label) -> Result<(), Failure> {
+    let failed = |path: &Path, error: std::io::Error| Failure::here(format!("{}: {error}", path.display()));
+    fs::create_dir(directory).map_err(|error| match error.kind() {
+        std::io::ErrorKind::AlreadyExists => {
+            Failure::bad_request(format!("{} is there already; nothing was written", directory.display()))
+        }
+        _ => failed(directory, error),
+    })?;
+    for (file, text) in RUST {
+        let path = directory.join(file);
+        if let Some(parent) = path.parent() {
+            fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
+        }
+        fs::write(&path, fill(file, text, name)).map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
+
+fn fill(file: &str, text: &str, name: &Label) -> String {
+    // Cargo's package names may not start with a digit, our names may.
+    let package = if name.as_str().starts_with(|first: char| first.is_ascii_digit()) {
+        format!("function-{name}")
+    } else {
+        name.to_string()
+    };
+    let called = if file == "Cargo.toml" { &package } else { name.as_str() };
+    text.replace("{{name}}", called).replace("{{crate}}", &package.replace('-', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::Manifest;
+
+    #[test]
+    fn a_new_project_has_a_manifest_that_reads_and_nothing_left_to_fill_in() {
+        let home = tempfile::tempdir().unwrap();
+        let directory = home.path().join("2-fast");
+        write(&directory, &"2-fast".parse().unwrap()).unwrap();
+        for (file, _) in RUST {
+            let text = fs::read_to_string(directory.join(file)).unwrap();
+            assert!(!text.contains("{{"), "{file}: {text}");
+        }
+        let manifest = Manifest::read(&directory.join("onrush.toml")).unwrap();
+        let (_, function) = manifest.chosen(Some("2-fast")).unwrap()[0];
+        assert!(function.source.ends_with("function_2_fast.wasm"), "{:?}", function.source);
+        let package = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+        assert!(package.contains("name = \"function-2-fast\""), "{package}");
+        assert!(write(&directory, &"2-fast".parse().unwrap()).is_err(), "wrote over what was there");
+    }
+}

@@ -1,0 +1,165 @@
+//! `serve`: one component, no cluster. And the hidden verb that compiles in a process of its own.
+
+use std::{
+    process::ExitCode,
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use onrush_gateway::{Gateway, Standalone};
+use onrush_invoke::{Invocation, Invoke, InvokeError, LoadReport, Reached, Reply, Target};
+use onrush_node::telemetry::{self, LogFormat};
+use onrush_runtime::{
+    Artifact, GuestLog, Prepared, Runtime as _,
+    wasm::{self, WasmRuntime},
+};
+use onrush_server::BoundServer;
+use onrush_types::{
+    Code, DEFAULT_NAMESPACE, FunctionName, FunctionSpec, InvocationId, Label, Limits, LogStream, Revision, RuntimeKind,
+    VersionNumber,
+};
+use tokio::{
+    runtime::{Builder, Handle},
+    signal::unix::{SignalKind, signal},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    args::{CompileComponent, Serve},
+    artifact,
+    failure::Failure,
+};
+
+/// Lines of the guest that wait for the terminal; one more drops.
+const LINES: usize = 1_024;
+
+pub(super) fn compile(verb: CompileComponent) -> ExitCode {
+    wasm::compile_component(verb.arguments)
+}
+
+pub(super) fn run(verb: Serve) -> Result<(), Failure> {
+    // Guests compute on threads of their own, so that they never stand in the way of a socket.
+    let guests = Builder::new_multi_thread().thread_name("guest").enable_all().build()?;
+    let io = Builder::new_multi_thread().worker_threads(2).thread_name("io").enable_all().build()?;
+    let outcome = io.block_on(serve(verb, guests.handle().clone()));
+    guests.shutdown_background();
+    outcome
+}
+
+async fn serve(verb: Serve, guests: Handle) -> Result<(), Failure> {
+    let mut interrupts = signal(SignalKind::interrupt())?;
+    let mut terminations = signal(SignalKind::terminate())?;
+    let mut signalled = async move || {
+        tokio::select! { _ = interrupts.recv() => {}, _ = terminations.recv() => {} }
+    };
+    let scratch = tempfile::Builder::new().prefix("onrush-serve-").tempdir()?;
+    let config = onrush_gateway::Config::default();
+    let server = BoundServer::bind(config.server.clone(), verb.addr);
+    let server = server.map_err(|error| Failure::new(Code::Conflict, format!("--addr: {error}")))?;
+    let one = tokio::select! {
+        one = prepare(&verb, guests, scratch.path().join("compiled")) => one?,
+        () = signalled() => return Ok(()),
+    };
+    let gateway = Gateway::standalone(config, one);
+    // Programs wait for this line and expect it to be the first one, so logging starts behind it.
+    eprintln!("Serving HTTP on http://{}/", server.local_addr());
+    telemetry::init_logs("warn", LogFormat::Text)?;
+    let (drain, force) = (CancellationToken::new(), CancellationToken::new());
+    let serving = gateway.serve(server, drain.clone(), force.clone());
+    tokio::pin!(serving);
+    loop {
+        tokio::select! {
+            _ = &mut serving => return Ok(()),
+            () = signalled() => {
+                if drain.is_cancelled() {
+                    force.cancel();
+                }
+                drain.cancel();
+            }
+        }
+    }
+}
+
+async fn prepare(verb: &Serve, guests: Handle, cache: std::path::PathBuf) -> Result<Standalone, Failure> {
+    let artifact = artifact::read(&verb.file)?;
+    let spec = FunctionSpec {
+        limits: Limits { timeout: verb.timeout, reuse: verb.reuse, ..Limits::default() },
+        environment: verb.env.iter().cloned().collect(),
+        egress: verb.egress.clone(),
+        ..FunctionSpec::new(RuntimeKind::Wasm, artifact.id)
+    };
+    let problems: Vec<_> = spec.problems().iter().map(ToString::to_string).collect();
+    if !problems.is_empty() {
+        return Err(Failure::Usage(problems.join("; ")));
+    }
+    let limits = spec.limits.clone();
+    let function = FunctionName::new(label(DEFAULT_NAMESPACE)?, label("served")?);
+    let target = Target { function: function.clone(), version: VersionNumber(1), revision: Revision(0) };
+    let unfit =
+        |error: onrush_runtime::PrepareError| Failure::new(error.code(), format!("{}: {error}", verb.file.display()));
+    let runtime = WasmRuntime::new(wasm::Config::default(), guests, cache);
+    let runtime = runtime.map_err(|error| Failure::here(error.to_string()))?;
+    let artifact = Artifact {
+        function,
+        version: target.version,
+        path: verb.file.clone(),
+        digest: artifact.id.digest,
+        spec: Arc::new(spec),
+        log: Arc::new(Terminal::new()),
+    };
+    let prepared = runtime.prepare(artifact).await.map_err(unfit)?;
+    let places = Arc::new(Semaphore::new(prepared.capacity()));
+    Ok(Standalone {
+        invoke: Arc::new(One { prepared, places, node: "serve".into(), _runtime: runtime }),
+        target,
+        limits,
+    })
+}
+
+fn label(text: &str) -> Result<Label, Failure> {
+    text.parse().map_err(|error| Failure::here(format!("{error}")))
+}
+
+/// The component as something that takes calls; one too many waits for a place until its deadline.
+struct One {
+    prepared: Arc<dyn Prepared>,
+    places: Arc<Semaphore>,
+    node: Arc<str>,
+    /// Its clock ends guests that take too long.
+    _runtime: Arc<WasmRuntime>,
+}
+
+#[async_trait::async_trait]
+impl Invoke for One {
+    async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError> {
+        let place = call.deadline.bound(Arc::clone(&self.places).acquire_owned()).await;
+        let place = place.map_err(|_| InvokeError::deadline(Reached::NotSent, "no instance was free in time"))?;
+        let place = place.map_err(|_| InvokeError::refused(Code::Unavailable, "shutting down"))?;
+        let response = self.prepared.call(call, Box::new(place)).await?;
+        Ok(Reply { response, node: Arc::clone(&self.node), load: LoadReport::default() })
+    }
+}
+
+/// Shows what the guest writes, without ever making it wait.
+struct Terminal(mpsc::SyncSender<String>);
+
+impl Terminal {
+    fn new() -> Self {
+        let (sender, lines) = mpsc::sync_channel::<String>(LINES);
+        thread::spawn(move || lines.iter().for_each(|line| eprintln!("{line}")));
+        Self(sender)
+    }
+}
+
+impl GuestLog for Terminal {
+    fn line(&self, _invocation: Option<InvocationId>, stream: LogStream, text: &str) {
+        let stream = match stream {
+            LogStream::Stdout => "stdout",
+            LogStream::Stderr => "stderr",
+            LogStream::Platform => "platform",
+        };
+        // A full queue means that the terminal is slower than the guest: this line is lost.
+        drop(self.0.try_send(format!("{stream} | {text}")));
+    }
+}

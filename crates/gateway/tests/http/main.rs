@@ -1,0 +1,8 @@
+//! The gateway over real sockets, with a scripted `Invoke` behind it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
+mod bodies;
+mod calls;
+mod harness;
+mod routes;

@@ -1,0 +1,56 @@
+//! The threads that run guests: their own runtime, below everything else in the system's eyes, so that a burst of
+//! computing functions never delays a socket, gossip or Raft.
+
+use std::thread::available_parallelism;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// How much guests give way to the rest of the node when both want a core.
+const NICENESS: i32 = 5;
+
+/// A runtime for guests; ends in the background when it is dropped.
+pub(crate) struct GuestThreads(Option<Runtime>);
+
+impl GuestThreads {
+    /// Starts `threads` of them; 0 means one for each core.
+    pub(crate) fn start(threads: usize) -> anyhow::Result<Self> {
+        let threads = if threads == 0 { available_parallelism().map_or(1, usize::from) } else { threads };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name("guest")
+            .on_thread_start(|| {
+                // Linux keeps niceness per thread; where it is refused, guests compete as equals.
+                let _refused = rustix::process::setpriority_process(None, NICENESS).is_err();
+            })
+            .enable_all()
+            .build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    /// What spawns on them.
+    pub(crate) fn handle(&self) -> Handle {
+        self.0.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for GuestThreads {
+    fn drop(&mut self) {
+        // A runtime must not be dropped in the usual way inside another one: it would block.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn guests_run_on_threads_of_their_own_that_give_way() {
+        let guests = GuestThreads::start(2).unwrap();
+        let niceness = guests.handle().spawn(async { rustix::process::getpriority_process(None) }).await.unwrap();
+        assert_eq!(niceness.unwrap(), NICENESS);
+        assert_eq!(rustix::process::getpriority_process(None).unwrap(), 0, "the others stay as they are");
+    }
+}

@@ -1,0 +1,134 @@
+//! Requests in flight, as the connection's [`Activity`] sees them; and services of tower behind our loop.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, service::Service};
+use hyper_util::service::TowerToHyperService;
+
+use crate::activity::Activity;
+
+/// Who is at the other end of a connection. Services behind [`tower`] find it among a request's extensions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub SocketAddr);
+
+/// One request in flight, from its head to its reply's last byte.
+struct InFlight(Arc<Activity>);
+
+impl InFlight {
+    fn new(activity: &Arc<Activity>) -> Self {
+        activity.request_began();
+        Self(Arc::clone(activity))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.request_ended();
+    }
+}
+
+/// A service whose requests are counted.
+pub(crate) struct Counted<S> {
+    pub(crate) inner: S,
+    pub(crate) activity: Arc<Activity>,
+}
+
+impl<S, B> Service<Request<Incoming>> for Counted<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+{
+    type Response = Response<CountedBody<B>>;
+    type Error = S::Error;
+    type Future = CountedCall<S::Future>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let in_flight = Some(InFlight::new(&self.activity));
+        CountedCall { inner: self.inner.call(request), in_flight }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A reply to come.
+    pub(crate) struct CountedCall<F> {
+        #[pin]
+        inner: F,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<F, B, E> Future for CountedCall<F>
+where
+    F: Future<Output = Result<Response<B>, E>>,
+{
+    type Output = Result<Response<CountedBody<B>>, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let result = ready!(this.inner.poll(cx));
+        let in_flight = this.in_flight.take();
+        Poll::Ready(result.map(|response| response.map(|inner| CountedBody { inner, in_flight })))
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// A reply's body on its way.
+    pub(crate) struct CountedBody<B> {
+        #[pin]
+        inner: B,
+        in_flight: Option<InFlight>,
+    }
+}
+
+impl<B: Body> Body for CountedBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.project().inner.poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// Puts the peer among a request's extensions.
+#[derive(Debug, Clone)]
+pub struct WithPeer<S> {
+    inner: S,
+    peer: Peer,
+}
+
+impl<S, B> ::tower::Service<Request<B>> for WithPeer<S>
+where
+    S: ::tower::Service<Request<B>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> S::Future {
+        request.extensions_mut().insert(self.peer);
+        self.inner.call(request)
+    }
+}
+
+/// A tower service (an axum router, tonic's routes) as [`Server::serve`](crate::Server::serve) wants it.
+pub fn tower<S: Clone>(service: S) -> impl Fn(Peer) -> TowerToHyperService<WithPeer<S>> {
+    move |peer| TowerToHyperService::new(WithPeer { inner: service.clone(), peer })
+}
