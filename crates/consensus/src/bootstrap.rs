@@ -64,6 +64,17 @@ pub enum BootstrapError {
         /// Which seed.
         seed: String,
     },
+    /// Another process has this node's identity.
+    #[error(
+        "another process runs as node {node} already, at {seed}: this data directory is a copy of that node's. Start \
+         this node with an empty data directory and a --name of its own, or stop the other process for good first"
+    )]
+    Double {
+        /// Which node both claim to be.
+        node: NodeId,
+        /// Where the other one answers.
+        seed: String,
+    },
     /// The cluster does not let this node in.
     #[error("cluster {cluster} does not admit this node: {why}")]
     Refused {
@@ -136,6 +147,9 @@ impl Search<'_> {
                     let mine = identity.cluster;
                     return Err(BootstrapError::ForeignCluster { mine, theirs, seed: seed.clone() });
                 }
+                Answer::Member { node, .. } if node == identity.node => {
+                    return Err(BootstrapError::Double { node, seed: seed.clone() });
+                }
                 Answer::Member { .. } | Answer::Myself | Answer::Pristine { .. } | Answer::Silent { .. } => {}
             }
         }
@@ -156,6 +170,7 @@ impl Search<'_> {
                 Verdict::Form => vec!["the cluster that this node has asked to join".to_owned()],
                 Verdict::Wait(missing) => missing,
             };
+            self.introduction.wait_for(&missing);
             if reminded.is_none_or(|last| last.elapsed() >= self.config.seed_reminder) {
                 info!(missing = missing.join("; "), "this node looks for its cluster and waits for");
                 reminded = Some(Instant::now());

@@ -241,7 +241,11 @@ impl Consensus {
 
     fn note_voters(&self) {
         let membership = Arc::clone(&self.raft.metrics().borrow().membership_config);
-        let voters: BTreeSet<NodeId> = membership.voter_ids().map(NodeId).collect();
+        // While a change is under way both sets must agree; only who is in both surely votes. Counting the new ones early
+        // would call a cluster safe that still hangs on its founder.
+        let sets = membership.membership().get_joint_config();
+        let everywhere = |node: &u64| sets.iter().all(|set| set.contains(node));
+        let voters: BTreeSet<NodeId> = membership.voter_ids().filter(everywhere).map(NodeId).collect();
         self.voters.send_if_modified(|known| {
             let changed = **known != voters;
             if changed {

@@ -16,6 +16,7 @@ use onrush_proto::{
 use onrush_seams::{Entropy, WallClock};
 use onrush_types::{ClusterId, Code, NodeId};
 use sha2::{Digest as _, Sha256};
+use tokio::sync::watch;
 use tonic::{Request, Response, Status};
 
 use crate::{DataDir, DirError, Identity, wire};
@@ -30,6 +31,7 @@ pub struct Introduction {
     nonce: [u8; 16],
     seeds_hash: [u8; 32],
     who: Mutex<Who>,
+    waits_for: watch::Sender<String>,
     door: OnceLock<Door>,
 }
 
@@ -56,7 +58,7 @@ impl Introduction {
         nonce[..8].copy_from_slice(&entropy.next_u64().to_be_bytes());
         nonce[8..].copy_from_slice(&entropy.next_u64().to_be_bytes());
         let seeds_hash = Sha256::digest(seeds.join("\n").as_bytes()).into();
-        let new = Self { nonce, seeds_hash, who: Mutex::default(), door: OnceLock::new() };
+        let new = Self { nonce, seeds_hash, who: Mutex::default(), waits_for: watch::Sender::default(), door: OnceLock::new() };
         match (dir.identity()?, dir.pending_join()?) {
             (Some(identity), _) => new.identify(&identity),
             (None, Some(join)) => new.commit_to(join.cluster),
@@ -80,6 +82,15 @@ impl Introduction {
     /// This node has asked this cluster to let it in: it is pristine no more, and nobody must form another one with it.
     pub(crate) fn commit_to(&self, cluster: ClusterId) {
         self.lock().cluster = Some(cluster);
+    }
+
+    /// What this node waits for while it looks for its cluster, for people; empty before the first round of questions.
+    pub fn waits_for(&self) -> watch::Receiver<String> {
+        self.waits_for.subscribe()
+    }
+
+    pub(crate) fn wait_for(&self, missing: &[String]) {
+        self.waits_for.send_replace(missing.join("; "));
     }
 
     pub(crate) fn hello(&self) -> HelloRequest {

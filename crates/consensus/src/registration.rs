@@ -106,8 +106,10 @@ impl Consensus {
     /// Stays until the vote is handed over, but not for ever.
     async fn leave(&self) -> RunError {
         let me = self.identity.node;
-        let mut voters = self.voters();
-        let _handed_over = timeout(FAREWELL, voters.wait_for(|voters| !voters.contains(&me))).await.is_ok();
+        let mut metrics = self.raft.metrics();
+        // Half-way through a change the old voters are still needed.
+        let gone = metrics.wait_for(|metrics| metrics.membership_config.voter_ids().all(|voter| voter != me.0));
+        let _handed_over = timeout(FAREWELL, gone).await.is_ok();
         RunError::Removed(me)
     }
 }

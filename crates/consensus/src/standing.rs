@@ -63,7 +63,7 @@ impl Consensus {
         }
     }
 
-    /// Who votes now. Wakes on every change.
+    /// Who votes now; while a change is under way, those who voted before it and will after it. Wakes on every change.
     pub fn voters(&self) -> watch::Receiver<Arc<BTreeSet<NodeId>>> {
         self.voters.subscribe()
     }

@@ -217,12 +217,18 @@ async fn join(foundation: &Foundation) -> anyhow::Result<Identity> {
     // A node without a seed list is its own only seed: it forms a cluster alone, and others name it as theirs.
     let seeds = if settings.seeds.is_empty() { vec![foundation.registered.clone()] } else { settings.seeds.clone() };
     let applicant = Applicant { me, seeds, voters: settings.voters };
-    let config = &settings.tune.consensus;
-    let health = foundation.health.clone();
-    let identity =
-        find_identity(config, &foundation.dir, &foundation.introduction, &foundation.network, applicant).await;
-    drop(health);
-    Ok(identity?)
+    let (config, mut waits_for) = (&settings.tune.consensus, foundation.introduction.waits_for());
+    let found = find_identity(config, &foundation.dir, &foundation.introduction, &foundation.network, applicant);
+    let told = async {
+        while waits_for.changed().await.is_ok() {
+            foundation.health.waiting_for(format!("looking for the cluster; missing: {}", *waits_for.borrow_and_update()));
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        identity = found => Ok(identity?),
+        never = told => never,
+    }
 }
 
 /// Where a node keeps its artifacts and its compiled code.

@@ -9,6 +9,7 @@ use std::{
 };
 
 use onrush_catalog::Catalog;
+use onrush_consensus::formation_voters;
 use onrush_types::NodeId;
 use tokio::sync::watch;
 
@@ -20,7 +21,7 @@ const MARKER: &str = "formed";
 /// What is still missing before the cluster counts as formed; none means that it is.
 fn missing(catalog: &Catalog, voters: &BTreeSet<NodeId>, seeds: usize) -> Option<String> {
     let Some(cluster) = &catalog.cluster else { return Some("the cluster is not formed yet".to_owned()) };
-    let needed = usize::from(cluster.voters).min(seeds.max(1));
+    let needed = formation_voters(cluster.voters, seeds);
     (voters.len() < needed).then(|| format!("{} of {needed} nodes vote; waiting for the others", voters.len()))
 }
 
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_must_vote_as_are_wanted_or_as_there_are_seeds() {
+    fn as_many_must_vote_as_are_wanted_or_as_seeds_can_make_an_odd_number_of() {
         assert!(missing(&Catalog::default(), &votes(3), 3).is_some());
         assert!(missing(&catalog(3), &votes(2), 3).is_some());
         assert!(missing(&catalog(3), &votes(3), 5).is_none());

@@ -54,8 +54,8 @@ pub(crate) async fn furnish(
     identity: Identity,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Household> {
-    let Foundation { settings, name, network, clock, .. } = &foundation;
-    let (me, cluster_id) = (identity.node, identity.cluster);
+    let Foundation { settings, network, clock, .. } = &foundation;
+    let (me, cluster_id, name) = (identity.node, identity.cluster, identity.name.clone());
     let node_name: Arc<str> = name.as_str().into();
     info!(node = %me, name = %node_name, cluster = %cluster_id, "this node belongs to the cluster");
 
@@ -176,7 +176,7 @@ async fn join_gossip(foundation: &Foundation, identity: &Identity, generation: u
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let me = Advertised {
         id: identity.node,
-        name: foundation.name.clone(),
+        name: identity.name.clone(),
         addresses: foundation.told,
         roles: settings.roles,
         slots: u32::try_from(slots).unwrap_or(u32::MAX),

@@ -8,4 +8,4 @@ pub mod fake;
 #[cfg(feature = "wasm")]
 pub mod wasm;
 
-pub use self::contract::{Artifact, GuestLog, Inspection, Permit, Prepared, PrepareError, Runtime};
+pub use self::contract::{Artifact, GuestLog, Inspection, Permit, PrepareError, Prepared, Runtime};

@@ -84,9 +84,7 @@ impl WasmRuntime {
         let folder = |error: std::io::Error| Error::Folder { folder: cache_dir.clone(), why: error.to_string() };
         let cache = Cache::open(cache_dir.clone(), config.compiled_bytes).map_err(folder)?;
         let engines = Engines::new(&config)?;
-        let link = |world| {
-            host::linker(engines.of(world), world).map_err(|error| Error::Engine(format!("{error:#}")))
-        };
+        let link = |world| host::linker(engines.of(world), world).map_err(|error| Error::Engine(format!("{error:#}")));
         let linkers = [link(World::P2)?, link(World::P3)?];
         let idlers = Arc::new(Idlers::default());
         start_clock(&config, &engines, &idlers)?;
@@ -191,11 +189,11 @@ fn start_clock(config: &Config, engines: &Engines, idlers: &Arc<Idlers>) -> Resu
     let idlers = Arc::downgrade(idlers);
     let mut swept = tokio::time::Instant::now();
     engines.tick(tick, move || {
-        let Some(idlers) = idlers.upgrade() else { return false };
-        if swept.elapsed() > time.min(Duration::from_secs(1)) {
+        if swept.elapsed() > time.min(Duration::from_secs(1))
+            && let Some(idlers) = idlers.upgrade()
+        {
             idlers.sweep(time);
             swept = tokio::time::Instant::now();
         }
-        true
     })
 }

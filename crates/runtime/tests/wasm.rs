@@ -1,5 +1,5 @@
 //! Real guests on the real runtime.
-#![allow(missing_docs, reason = "tests")]
+#![allow(missing_docs, clippy::unwrap_used, reason = "tests; clippy exempts only the bodies of test functions")]
 #[path = "wasm/bench.rs"]
 mod bench;
 #[path = "wasm/bounds.rs"]

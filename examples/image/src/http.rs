@@ -26,7 +26,8 @@ impl Guest for Function {
 
 fn answer(request: &IncomingRequest) -> Result<(Vec<u8>, &'static str), (u16, String)> {
     if !matches!(request.method(), Method::Post | Method::Put) {
-        let usage = "post a JPEG, PNG or WebP picture; parameters: w, h, fit=inside|cover|exact, format=jpeg|png|webp, q";
+        let usage =
+            "post a JPEG, PNG or WebP picture; parameters: w, h, fit=inside|cover|exact, format=jpeg|png|webp, q";
         return Err((405, usage.to_owned()));
     }
     let path = request.path_with_query().unwrap_or_default();

@@ -37,8 +37,13 @@ impl Query {
     /// Reads what stands behind the `?`.
     pub fn parse(query: &str, default_quality: Option<&str>) -> Result<Self, Problem> {
         let quality = default_quality.map_or(Ok(80), |text| number("QUALITY", text, 100))?;
-        let mut wanted =
-            Self { width: None, height: None, fit: Fit::Inside, format: None, quality: quality.try_into().unwrap_or(80) };
+        let mut wanted = Self {
+            width: None,
+            height: None,
+            fit: Fit::Inside,
+            format: None,
+            quality: quality.try_into().unwrap_or(80),
+        };
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {

@@ -264,6 +264,18 @@ async fn a_caller_that_goes_ends_the_workers_future_and_its_own_body() {
 }
 
 #[tokio::test]
+async fn a_reply_that_is_dropped_ends_the_request_that_is_still_being_sent() {
+    let remote = remote(|call: Invocation| async { ok(call.request.into_body()) }).await;
+    let (source, source_gone) = oneshot::channel::<()>();
+    let mut reply = remote.invoke(call(endless(source))).await.unwrap();
+    let first = reply.response.body_mut().frame().await.unwrap().unwrap();
+    assert_eq!(first.into_data().unwrap(), "first");
+    drop(reply);
+    let gone = tokio::time::timeout(Duration::from_secs(5), source_gone).await;
+    assert!(gone.expect("the caller's body is let go").is_err());
+}
+
+#[tokio::test]
 async fn a_body_that_fails_is_the_callers_error_and_never_looks_complete() {
     let (seen, mut ends) = tokio::sync::mpsc::channel(1);
     let remote = remote(move |call: Invocation| {

@@ -125,7 +125,9 @@ impl Compile {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .map_err(|error| PrepareError::Failed(format!("cannot start the compiler {}: {error}", program.display())))?;
+            .map_err(|error| {
+                PrepareError::Failed(format!("cannot start the compiler {}: {error}", program.display()))
+            })?;
         let mut said = child.stderr.take().map(|stderr| stderr.take(8 << 10));
         let mut text = String::new();
         let work = async {

@@ -46,16 +46,19 @@ impl Engines {
         }
     }
 
-    /// Moves the epoch of both engines forward every `tick`, calling `each`, until the engines are gone or `each`
-    /// says stop. A thread of its own: a busy scheduler must not stop the clock that keeps guests in bounds.
-    pub(super) fn tick(&self, tick: Duration, mut each: impl FnMut() -> bool + Send + 'static) -> Result<(), Error> {
-        let (p2, p3) = (self.p2.weak(), self.p3.weak());
+    /// Moves the epoch of both engines forward every `tick`, calling `each`. It goes on for as long as one of the
+    /// engines is in use: a guest may outlive everything else of the runtime, and nothing else would ever stop it. A
+    /// thread of its own: a busy scheduler must not stop the clock that keeps guests in bounds.
+    pub(super) fn tick(&self, tick: Duration, mut each: impl FnMut() + Send + 'static) -> Result<(), Error> {
+        let engines = [self.p2.weak(), self.p3.weak()];
         let clock = move || {
-            while each() {
+            loop {
                 std::thread::sleep(tick);
-                let (Some(p2), Some(p3)) = (p2.upgrade(), p3.upgrade()) else { return };
-                p2.increment_epoch();
-                p3.increment_epoch();
+                let alive = engines.iter().filter_map(wasmtime::EngineWeak::upgrade);
+                if alive.map(|engine| engine.increment_epoch()).count() == 0 {
+                    return;
+                }
+                each();
             }
         };
         let thread = std::thread::Builder::new().name("wasm-epoch".to_owned()).spawn(clock);

@@ -44,14 +44,17 @@ enum Guest {
 
 /// Where the guest's answer is left until the driver takes it: a head with its body, or the guest's own error.
 #[derive(Clone, Default)]
-pub(super) struct Answer(Arc<Mutex<Option<Result<http::Response<WasiBody>, String>>>>);
+pub(super) struct Answer(Arc<Mutex<Option<Answered>>>);
+
+/// The error is the guest's own, as text.
+pub(super) type Answered = Result<http::Response<WasiBody>, String>;
 
 impl Answer {
-    pub(super) fn take(&self) -> Option<Result<http::Response<WasiBody>, String>> {
+    pub(super) fn take(&self) -> Option<Answered> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    fn set(&self, answer: Result<http::Response<WasiBody>, String>) {
+    fn set(&self, answer: Answered) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(answer);
     }
 }
@@ -152,10 +155,7 @@ impl HttpBody for Watched {
     type Data = Bytes;
     type Error = HttpError;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) {
             self.read = None;

@@ -154,7 +154,7 @@ mod tests {
         let budget = Budget::new(500);
         let config = Config::default();
         let mut one = Limits::new(400, &config, budget.clone());
-        let mut two = Limits::new(400, &config, budget.clone());
+        let mut two = Limits::new(400, &config, budget);
         assert!(one.memory_growing(0, 400, None).unwrap());
         assert!(!two.memory_growing(0, 400, None).unwrap());
         assert_eq!(two.refused(), Some(Refused::NodeMemory));

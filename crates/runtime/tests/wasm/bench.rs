@@ -47,17 +47,29 @@ pub(crate) struct Bench {
     pub(crate) log: Arc<Log>,
     pub(crate) permits: Arc<()>,
     pub(crate) cache: Arc<tempfile::TempDir>,
+    shared: bool,
 }
 
-/// Compiled once for all tests of a process: compiling is not what they are about.
+/// Compiled once for all tests: compiling is not what they are about.
 fn shared_cache() -> PathBuf {
     PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("wasm-cache")
+}
+
+/// A cache belongs to one process; tests that share one take turns.
+fn turn() -> std::fs::File {
+    let file = std::fs::File::create(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("wasm-cache.lock")).unwrap();
+    file.lock().unwrap();
+    file
 }
 
 pub(crate) fn guest(name: &str) -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
     let example = root.join("examples/prebuilt").join(name).with_extension("wasm");
-    if example.try_exists().unwrap() { example } else { root.join("tests/guests/prebuilt").join(name).with_extension("wasm") }
+    if example.try_exists().unwrap() {
+        example
+    } else {
+        root.join("tests/guests/prebuilt").join(name).with_extension("wasm")
+    }
 }
 
 pub(crate) fn digest(path: &std::path::Path) -> Digest {
@@ -76,9 +88,11 @@ impl Bench {
 
     pub(crate) fn in_folder(config: Config, folder: PathBuf) -> Self {
         let config = if config.instances == 0 { Config { instances: 300, ..config } } else { config };
+        let shared = folder == shared_cache();
+        let _turn = shared.then(turn);
         let runtime = WasmRuntime::new(config, tokio::runtime::Handle::current(), folder).unwrap();
         let cache = Arc::new(tempfile::tempdir().unwrap());
-        Self { runtime, log: Arc::default(), permits: Arc::new(()), cache }
+        Self { runtime, log: Arc::default(), permits: Arc::new(()), cache, shared }
     }
 
     pub(crate) fn artifact(&self, name: &str, change: impl FnOnce(&mut FunctionSpec)) -> Artifact {
@@ -106,6 +120,7 @@ impl Bench {
     }
 
     pub(crate) async fn try_prepare(&self, artifact: Artifact) -> Result<Arc<dyn Prepared>, PrepareError> {
+        let _turn = self.shared.then(turn);
         self.runtime.prepare(artifact).await
     }
 

@@ -6,7 +6,6 @@ use futures::future::join_all;
 use onrush_invoke::{Body, Reached};
 use onrush_runtime::wasm::Config;
 use onrush_types::Code;
-use tokio::time::Instant;
 
 use super::bench::{Bench, until};
 
@@ -16,20 +15,18 @@ const SHORT: Duration = Duration::from_millis(100);
 async fn a_spinning_guest_ends_at_its_deadline_and_lets_others_through() {
     let bench = Bench::new();
     let guest = bench.prepare("hostile").await;
-    let began = Instant::now();
     let spinners: Vec<_> = (0..8)
         .map(|_| {
             let guest = guest.clone();
-            tokio::spawn(async move { guest.send("/spin", Body::empty(), Duration::from_secs(1)).await.map(drop) })
+            tokio::spawn(async move { guest.send("/spin", Body::empty(), Duration::from_secs(3)).await.map(drop) })
         })
         .collect();
     assert_eq!(guest.text("/").await, "hello", "more spinners than threads do not stop a neighbour");
-    assert!(began.elapsed() < Duration::from_secs(1), "it did not wait for them to end");
+    assert!(!spinners.iter().any(tokio::task::JoinHandle::is_finished), "it did not wait for them to end");
     for error in join_all(spinners).await {
         let error = error.unwrap().unwrap_err();
         assert_eq!((error.code, error.reached), (Code::DeadlineExceeded, Reached::MaybeRan));
     }
-    drop(guest.clone());
     bench.all_quiet().await;
     assert!(bench.log.says("longer than its time"));
 }

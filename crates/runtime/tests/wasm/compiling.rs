@@ -44,7 +44,11 @@ fn compiling_process() {
     let status = compile_component(arguments);
     // An exit status says nothing of its number in stable Rust: compare what it prints.
     let unfit = format!("{status:?}") == format!("{:?}", std::process::ExitCode::from(65));
-    std::process::exit(if unfit { 65 } else { i32::from(format!("{status:?}") != format!("{:?}", std::process::ExitCode::SUCCESS)) });
+    std::process::exit(if unfit {
+        65
+    } else {
+        i32::from(format!("{status:?}") != format!("{:?}", std::process::ExitCode::SUCCESS))
+    });
 }
 
 fn child_bench(script: impl FnOnce(&Path) -> PathBuf, config: Config) -> (Bench, tempfile::TempDir) {
@@ -83,8 +87,7 @@ async fn a_compiler_that_dies_fails_the_component_and_nothing_else() {
     let (bench, _folder) = child_bench(|folder| program(folder, "kill -9 $$"), Config::default());
     let error = bench.try_prepare(bench.artifact("hello", |_| {})).await.err().unwrap();
     assert!(matches!(&error, PrepareError::Failed(text) if text.contains("signal")), "{error}");
-    let (bench, _folder) =
-        child_bench(|folder| program(folder, "echo 'it is odd' >&2; exit 65"), Config::default());
+    let (bench, _folder) = child_bench(|folder| program(folder, "echo 'it is odd' >&2; exit 65"), Config::default());
     let error = bench.try_prepare(bench.artifact("hello", |_| {})).await.err().unwrap();
     assert_eq!(error, PrepareError::Unfit("it is odd".to_owned()));
 }

@@ -49,6 +49,17 @@ async fn a_permit_that_is_given_back_goes_to_who_waits() {
 }
 
 #[tokio::test]
+async fn who_gives_up_waiting_is_counted_no_longer() {
+    let (admission, name, service) = (admission(1), function("f"), Arc::default());
+    let running = permit(admission.enter(&visitor(&name, &service)).ok().unwrap());
+    let gone = place(admission.enter(&visitor(&name, &service)).ok().unwrap());
+    drop(gone);
+    assert_eq!((admission.load().in_flight, admission.load().queued, admission.lock().bytes()), (1, 0, 0));
+    drop(running);
+    assert_empty(&admission);
+}
+
+#[tokio::test]
 async fn a_permit_on_its_way_to_someone_who_has_gone_goes_to_the_next() {
     let (admission, name, service) = (admission(1), function("f"), Arc::default());
     let first = permit(admission.enter(&visitor(&name, &service)).ok().unwrap());
