@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     function::{Build, Deploy, Describe, Invoke, LimitFlags, List, Logs, New, Remove, Up},
-    node::{ClusterVerb, CompileComponent, Dev, NodeVerb, Serve, Setting, Start},
+    node::{ClusterVerb, CompileComponent, Dev, NodeVerb, Serve, Setting, Start, Undoable},
 };
 
 /// Functions on a cluster of your own machines.

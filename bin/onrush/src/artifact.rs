@@ -66,7 +66,7 @@ fn unfit(bytes: &[u8]) -> Option<&'static str> {
     if bytes.starts_with(b"(") {
         return Some("is WebAssembly text; turn it into a binary with `wasm-tools parse`");
     }
-    Some("is no WebAssembly component. Build one with `cargo build --release --target wasm32-wasip2`")
+    Some("is not a wasm component. Build one with `cargo build --release --target wasm32-wasip2`")
 }
 
 #[cfg(test)]
@@ -82,7 +82,7 @@ mod tests {
             (b"", "empty"),
             (b"\x7fELF\x02", "native"),
             (b"(component)", "text"),
-            (b"PK", "no WebAssembly"),
+            (b"PK", "not a wasm"),
         ] {
             assert!(unfit(bytes).unwrap().contains(word), "{bytes:?}");
         }

@@ -16,6 +16,9 @@ pub enum LogFormat {
     Json,
 }
 
+/// What is logged where nobody says otherwise. The libraries' own stories are for those who look for a defect in them.
+pub const USUAL_FILTER: &str = "info,openraft=warn,chitchat=warn";
+
 /// Sends log lines to standard error. `filter` is a level or a tracing filter such as `info,onrush_router=debug`. A
 /// second call in one process does nothing.
 ///
@@ -23,7 +26,8 @@ pub enum LogFormat {
 /// A filter that cannot be read.
 pub fn init_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(filter).map_err(|error| anyhow::anyhow!("log filter {filter:?}: {error}"))?;
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true);
+    let colours = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(true).with_ansi(colours);
     // A subscriber that is set already belongs to the process that embeds us; its choice stands.
     let _already = match format {
         LogFormat::Text => lines.try_init(),

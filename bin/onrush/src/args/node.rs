@@ -121,13 +121,13 @@ pub(crate) enum NodeVerb {
     List(Target),
     /// The node takes nothing new and finishes what it has, until it restarts
     #[command(after_help = "Examples:\n  onrush node drain node-2")]
-    Drain(NodeName),
+    Drain(Undoable),
     /// The node serves again
     #[command(after_help = "Examples:\n  onrush node undrain node-2")]
     Undrain(NodeName),
     /// Nobody uses the node, across restarts
     #[command(after_help = "Examples:\n  onrush node cordon node-2")]
-    Cordon(NodeName),
+    Cordon(Undoable),
     /// The node may be used again
     #[command(after_help = "Examples:\n  onrush node uncordon node-2")]
     Uncordon(NodeName),
@@ -146,15 +146,22 @@ pub(crate) struct NodeName {
     pub(crate) target: Target,
 }
 
+/// A wish that can be taken back.
+#[derive(Debug, Args)]
+pub(crate) struct Undoable {
+    #[command(flatten)]
+    pub(crate) name: NodeName,
+    /// Take it back
+    #[arg(long)]
+    pub(crate) undo: bool,
+}
+
 impl NodeVerb {
     pub(super) const fn target(&self) -> &Target {
         match self {
             Self::List(target) => target,
-            Self::Drain(name)
-            | Self::Undrain(name)
-            | Self::Cordon(name)
-            | Self::Uncordon(name)
-            | Self::Remove(name) => &name.target,
+            Self::Drain(wish) | Self::Cordon(wish) => &wish.name.target,
+            Self::Undrain(name) | Self::Uncordon(name) | Self::Remove(name) => &name.target,
         }
     }
 }

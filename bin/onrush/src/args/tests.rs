@@ -43,6 +43,8 @@ fn the_issues_verbs_are_all_there() {
         "onrush logs -f n",
         "onrush node list -o json",
         "onrush node drain n",
+        "onrush node drain --undo n",
+        "onrush node cordon --undo n",
         "onrush node undrain n",
         "onrush node cordon n",
         "onrush node uncordon n",

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Caller;
 use crate::{
-    args::{ClusterVerb, Format, NodeVerb, Setting},
+    args::{ClusterVerb, Format, NodeVerb, Setting, Undoable},
     failure::Failure,
     output,
 };
@@ -80,6 +80,11 @@ const fn state(node: &NodeShape) -> &'static str {
 }
 
 pub(super) async fn node(caller: &Caller, verb: NodeVerb) -> Result<(), Failure> {
+    let verb = match verb {
+        NodeVerb::Drain(wish) if wish.undo => NodeVerb::Undrain(wish.name),
+        NodeVerb::Cordon(wish) if wish.undo => NodeVerb::Uncordon(wish.name),
+        other => other,
+    };
     let client = caller.connect().await?;
     let request_id = RequestId::new().to_string();
     let mut cluster = client.cluster();
@@ -91,7 +96,7 @@ pub(super) async fn node(caller: &Caller, verb: NodeVerb) -> Result<(), Failure>
                 Format::Table => output::line(nodes(shapes)),
             };
         }
-        NodeVerb::Drain(name) => {
+        NodeVerb::Drain(Undoable { name, .. }) => {
             let request = DrainRequest { node: name.node.clone(), undo: false };
             (name.node, cluster.drain(request).await?, "takes nothing new and finishes what it has")
         }
@@ -99,7 +104,7 @@ pub(super) async fn node(caller: &Caller, verb: NodeVerb) -> Result<(), Failure>
             let request = DrainRequest { node: name.node.clone(), undo: true };
             (name.node, cluster.drain(request).await?, "serves again")
         }
-        NodeVerb::Cordon(name) => {
+        NodeVerb::Cordon(Undoable { name, .. }) => {
             let request = CordonRequest { node: name.node.clone(), undo: false, request_id };
             (name.node, cluster.cordon(request).await?, "is not used until it is uncordoned")
         }

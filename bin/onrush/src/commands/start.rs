@@ -22,7 +22,7 @@ pub(super) fn run(verb: Start) -> Result<(), Failure> {
             .map_err(|error| Failure::here(format!("--die-with-parent: {error}")))?;
     }
     let raw = raw(verb)?;
-    telemetry::init_logs(raw.log.as_deref().unwrap_or("info"), raw.log_format.unwrap_or_default())
+    telemetry::init_logs(raw.log.as_deref().unwrap_or(telemetry::USUAL_FILTER), raw.log_format.unwrap_or_default())
         .map_err(|error| Failure::Usage(format!("{error:#}")))?;
     let settings = raw.resolve().map_err(|problems| {
         let problems: Vec<_> = problems.iter().map(ToString::to_string).collect();

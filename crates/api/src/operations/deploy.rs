@@ -1,6 +1,6 @@
 //! A deploy: everything that can be refused is refused before anything changes.
 //!
-//! Check the spec → have the artifact here → inspect → compile on this node → copy to a majority of the voters →
+//! Check the spec → a fresh catalog (so: a quorum) → have the artifact here → inspect → compile on this node → copy to a majority of the voters →
 //! commit → wait for the live nodes. Only the commit changes the catalog; what was copied before a refusal is swept up
 //! by the artifact store.
 
@@ -68,7 +68,9 @@ impl Api {
         check_spec(&wish)?;
         let known = self.catalog(false).await?;
         if !known.requests.contains_key(&wish.request) {
-            self.precheck(&wish).await?;
+            // Without a quorum nothing below can succeed; this says so at once instead of after compiling and copying.
+            self.catalog(true).await?;
+            self.precheck(&wish)?;
             let preparing = self.prepare(&wish, &progress);
             tokio::time::timeout(self.config.prepare_timeout, preparing).await.map_err(|_| self.took_too_long())??;
             progress.at("copying", "to a majority of the voters");
@@ -90,14 +92,12 @@ impl Api {
         Ok(Deployed { function, revision, changed, laggards })
     }
 
-    /// Whether the commit would be refused. Says no only after a fresh read: this node's own catalog may be old.
-    async fn precheck(&self, wish: &DeployWish) -> Result<(), ApiError> {
+    /// Whether the commit would be refused, by the catalog that the fresh read has just brought here.
+    fn precheck(&self, wish: &DeployWish) -> Result<(), ApiError> {
         let command =
             Command::PutFunction { name: wish.name.clone(), spec: wish.spec.clone(), expected: wish.expected };
         let proposal = Proposal { request: wish.request, at_ms: self.parts.clock.now_ms(), command };
-        if self.catalog(false).await?.preview(&proposal).accepted().is_err() {
-            self.catalog(true).await?.preview(&proposal).accepted()?;
-        }
+        self.parts.store.watch().borrow().preview(&proposal).accepted()?;
         Ok(())
     }
 

@@ -136,6 +136,7 @@ async fn without_a_quorum_a_deploy_is_unavailable_and_reads_go_on() {
     deploy(&bench, wish(bench.artifacts.add(b"one"))).await.unwrap();
     bench.store.set_down(true);
     refused(&bench, wish(bench.artifacts.add(b"two")), Code::Unavailable).await;
+    assert_eq!(bench.runtime.prepared(), 1, "compiled what could not be committed");
     assert_eq!(bench.api.list(None, false).await.unwrap().len(), 1);
     assert_eq!(bench.api.list(None, true).await.unwrap_err().code, Code::Unavailable);
 }
