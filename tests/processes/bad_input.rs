@@ -18,7 +18,7 @@ async fn what_is_no_http_component_is_refused_and_named() {
     let hello = std::fs::read(guests::component("hello")).unwrap();
     let dir = cluster.root();
     let cases = [
-        ("text", write(dir, "text.wasm", b"hello, I am no wasm"), "not a wasm"),
+        ("text", write(dir, "text.wasm", b"hello, I am no wasm"), "no WebAssembly"),
         ("empty", write(dir, "empty.wasm", b""), "empty"),
         ("module", write(dir, "module.wasm", b"\0asm\x01\0\0\0"), "core module"),
         ("component", write(dir, "component.wasm", b"\0asm\x0d\0\x01\0"), "wasi:http"),
@@ -119,11 +119,12 @@ async fn a_port_in_use_and_a_foreign_directory_are_named() {
     let log = refused(&member, member.arguments(&[])).await;
     assert!(log.contains("in use") && log.contains(&member.peer()), "{log}");
     drop(taken);
-    std::fs::create_dir_all(member.dir()).unwrap();
-    std::fs::write(member.dir().join("holiday.txt"), "not a node's data").unwrap();
-    let log = refused(&member, member.arguments(&[])).await;
-    assert!(log.contains(&member.dir().display().to_string()), "{log}");
-    let file = Member::new("b", root.path());
+    let foreign = Member::new("b", root.path());
+    std::fs::create_dir_all(foreign.dir()).unwrap();
+    std::fs::write(foreign.dir().join("holiday.txt"), "not a node's data").unwrap();
+    let log = refused(&foreign, foreign.arguments(&[])).await;
+    assert!(log.contains(&foreign.dir().display().to_string()) && log.contains("holiday.txt"), "{log}");
+    let file = Member::new("c", root.path());
     std::fs::write(file.dir(), "a file").unwrap();
     let log = refused(&file, file.arguments(&[])).await;
     assert!(log.contains(&file.dir().display().to_string()), "{log}");
@@ -174,7 +175,11 @@ fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap().flatten() {
         let target = to.join(entry.file_name());
-        if entry.path().is_dir() { copy(&entry.path(), &target) } else { drop(std::fs::copy(entry.path(), target).unwrap()) }
+        if entry.path().is_dir() {
+            copy(&entry.path(), &target)
+        } else {
+            drop(std::fs::copy(entry.path(), target).unwrap())
+        }
     }
 }
 

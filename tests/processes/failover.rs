@@ -8,11 +8,11 @@ use serde_json::Value;
 const EXE: &str = env!("CARGO_BIN_EXE_onrush");
 
 fn alive(status: &Value, count: usize) -> bool {
-    status["nodes"].as_array().unwrap().iter().filter(|node| node["alive"] == true).count() == count
+    status["nodes"].as_array().expect("nodes").iter().filter(|node| node["alive"] == true).count() == count
 }
 
 fn voters(status: &Value, count: usize) -> bool {
-    status["nodes"].as_array().unwrap().iter().filter(|node| node["voter"] == true).count() == count
+    status["nodes"].as_array().expect("nodes").iter().filter(|node| node["voter"] == true).count() == count
 }
 
 /// A deploy of another environment, so that it is a change.
@@ -29,7 +29,8 @@ async fn killing_the_leader_under_load_costs_no_call_but_those_in_flight_to_it()
     cluster.status_until(0, "three voters", PATIENCE, |status| voters(status, 3)).await;
     let leader = cluster.leader(0).await;
     let others: Vec<_> = (0..3).filter(|node| *node != leader).collect();
-    let urls: Vec<_> = others.iter().map(|node| format!("{}/function/hello", cluster.members[*node].gateway())).collect();
+    let urls: Vec<_> =
+        others.iter().map(|node| format!("{}/function/hello", cluster.members[*node].gateway())).collect();
     let load = Load::start(&cluster.http, &urls, 32);
     wait::until("the load to run", PATIENCE, async || (load.ended() > 500).then_some(()).ok_or(String::new())).await;
     cluster.members[leader].kill().await;
@@ -39,8 +40,10 @@ async fn killing_the_leader_under_load_costs_no_call_but_those_in_flight_to_it()
     let outage = began.elapsed();
     assert!(outage < Duration::from_secs(5), "the deploy took {outage:?}");
     let so_far = load.ended();
-    wait::until("the load to go on", PATIENCE, async || (load.ended() > so_far + 500).then_some(()).ok_or(String::new()))
-        .await;
+    wait::until("the load to go on", PATIENCE, async || {
+        (load.ended() > so_far + 500).then_some(()).ok_or(String::new())
+    })
+    .await;
     let calls = load.finish().await;
     let failed: Vec<_> = calls.iter().filter(|call| call.status != Some(200)).collect();
     println!("deploy after the kill: {outage:?}; calls: {:?}", summary(&calls));

@@ -83,7 +83,7 @@ async fn a_joining_node_is_used_and_a_drained_one_gets_nothing_new() {
         assert_eq!(status, 200, "{body:?}");
         assert_ne!(ran_on, drained, "a drained node got a call");
     }
-    cluster.onrush(1, &["node", "drain", "--undo", drained]).await.success();
+    cluster.onrush(1, &["node", "undrain", drained]).await.success();
     let again = async || match cluster.call(0, "/function/hello").await {
         Ok((200, node, _)) if node == drained => Ok(()),
         other => Err(format!("{other:?}")),
@@ -103,8 +103,10 @@ async fn a_node_that_is_told_to_stop_loses_no_call() {
     stopping.signal(rustix::process::Signal::TERM);
     assert_eq!(stopping.ended(PATIENCE).await, 0);
     let after = load.ended();
-    wait::until("the load to go on", PATIENCE, async || (load.ended() > after + 200).then_some(()).ok_or(String::new()))
-        .await;
+    wait::until("the load to go on", PATIENCE, async || {
+        (load.ended() > after + 200).then_some(()).ok_or(String::new())
+    })
+    .await;
     let calls = load.finish().await;
     let lost: Vec<_> = calls.iter().filter(|call| call.status != Some(200)).collect();
     assert!(lost.is_empty(), "{} of {} calls were lost: {:?}", lost.len(), calls.len(), &lost[..lost.len().min(5)]);

@@ -60,6 +60,8 @@ impl ArtifactStore for FakeArtifacts {
     }
 
     async fn secure(&self, artifact: ArtifactRef, _timeout: Duration) -> Result<Vec<NodeId>, ArtifactError> {
+        // A real copy takes time; a caller that is dropped meanwhile must not take the deploy with it.
+        tokio::task::yield_now().await;
         if self.insecure.load(Ordering::SeqCst) {
             return Err(ArtifactError::Unavailable("one copy of the two that are needed".to_owned()));
         }

@@ -1,6 +1,8 @@
 //! Commands: the only way to change the catalog.
 
-use onrush_types::{ClusterId, Code, FunctionName, FunctionSpec, Label, NodeId, RequestId, Revision, Roles, VersionNumber};
+use onrush_types::{
+    ClusterId, Code, FunctionName, FunctionSpec, Label, NodeId, RequestId, Revision, Roles, VersionNumber,
+};
 
 /// A change that somebody asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -58,7 +58,13 @@ impl Introduction {
         nonce[..8].copy_from_slice(&entropy.next_u64().to_be_bytes());
         nonce[8..].copy_from_slice(&entropy.next_u64().to_be_bytes());
         let seeds_hash = Sha256::digest(seeds.join("\n").as_bytes()).into();
-        let new = Self { nonce, seeds_hash, who: Mutex::default(), waits_for: watch::Sender::default(), door: OnceLock::new() };
+        let new = Self {
+            nonce,
+            seeds_hash,
+            who: Mutex::default(),
+            waits_for: watch::Sender::default(),
+            door: OnceLock::new(),
+        };
         match (dir.identity()?, dir.pending_join()?) {
             (Some(identity), _) => new.identify(&identity),
             (None, Some(join)) => new.commit_to(join.cluster),

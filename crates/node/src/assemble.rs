@@ -183,11 +183,7 @@ impl Listeners {
     }
 
     fn addresses(&self) -> Addresses {
-        Addresses {
-            gateway: self.gateway.local_addr(),
-            api: self.api.local_addr(),
-            peer: self.peer.local_addr(),
-        }
+        Addresses { gateway: self.gateway.local_addr(), api: self.api.local_addr(), peer: self.peer.local_addr() }
     }
 
     /// Answers peers from now on, and tells everybody else to wait. The token ends the waiting.
@@ -209,11 +205,7 @@ impl Listeners {
 
 async fn join(foundation: &Foundation) -> anyhow::Result<Identity> {
     let settings = &foundation.settings;
-    let me = Me {
-        name: foundation.name.clone(),
-        peer: foundation.registered.clone(),
-        roles: settings.roles,
-    };
+    let me = Me { name: foundation.name.clone(), peer: foundation.registered.clone(), roles: settings.roles };
     // A node without a seed list is its own only seed: it forms a cluster alone, and others name it as theirs.
     let seeds = if settings.seeds.is_empty() { vec![foundation.registered.clone()] } else { settings.seeds.clone() };
     let applicant = Applicant { me, seeds, voters: settings.voters };
@@ -221,7 +213,9 @@ async fn join(foundation: &Foundation) -> anyhow::Result<Identity> {
     let found = find_identity(config, &foundation.dir, &foundation.introduction, &foundation.network, applicant);
     let told = async {
         while waits_for.changed().await.is_ok() {
-            foundation.health.waiting_for(format!("looking for the cluster; missing: {}", *waits_for.borrow_and_update()));
+            foundation
+                .health
+                .waiting_for(format!("looking for the cluster; missing: {}", *waits_for.borrow_and_update()));
         }
         std::future::pending().await
     };

@@ -41,7 +41,8 @@ impl LocalNode for Myself {
     async fn await_revision(&self, revision: Revision, timeout: Duration) -> Revision {
         let mut catalog = self.catalog.clone();
         // A timeout or a closed channel leaves the revision as it is, which the caller sees.
-        let _late = tokio::time::timeout(timeout, catalog.wait_for(|catalog| catalog.revision >= revision)).await.is_err();
+        let _late =
+            tokio::time::timeout(timeout, catalog.wait_for(|catalog| catalog.revision >= revision)).await.is_err();
         self.catalog.borrow().revision
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use onrush_api::Api;
 use onrush_artifacts::{Links, Store};
-use onrush_catalog::CatalogStore;
+use onrush_catalog::{Catalog, CatalogStore};
 use onrush_cluster::{Advertised, Cluster};
 use onrush_consensus::{Consensus, Identity, Me, Parts as ConsensusParts, join_service};
 use onrush_gateway::{Gateway, Parts as GatewayParts};
@@ -20,9 +20,10 @@ use onrush_runtime::{
     Runtime,
     wasm::{Compiler, WasmRuntime},
 };
-use onrush_seams::OsEntropy;
-use onrush_types::NodeId;
+use onrush_seams::{Network, OsEntropy, WallClock};
+use onrush_types::{ClusterId, ClusterView, Label, NodeId};
 use onrush_worker::{Parts as WorkerParts, Worker};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tracing::{info, warn};
@@ -48,24 +49,102 @@ pub(crate) struct Household {
     api: Arc<Api>,
 }
 
+/// What every part is told: who this node is, whom it sees, where the others are.
+struct Bearings {
+    me: NodeId,
+    cluster: ClusterId,
+    name: Label,
+    view: watch::Receiver<Arc<ClusterView>>,
+    catalog: watch::Receiver<Arc<Catalog>>,
+    book: Arc<AddressBook>,
+    network: Arc<dyn Network>,
+    clock: Arc<dyn WallClock>,
+}
+
+impl Bearings {
+    /// A set of connections of its own, so that one kind of traffic never stands in another's way.
+    fn peers(&self) -> Peers {
+        Peers::new(self.cluster, Arc::clone(&self.network), self.book.clone())
+    }
+}
+
 /// Builds everything and starts what works in the background. Nothing is served to users yet.
 pub(crate) async fn furnish(
     foundation: Foundation,
     identity: Identity,
     supervisor: &mut Supervisor,
 ) -> anyhow::Result<Household> {
-    let Foundation { settings, network, clock, .. } = &foundation;
-    let (me, cluster_id, name) = (identity.node, identity.cluster, identity.name.clone());
-    let node_name: Arc<str> = name.as_str().into();
-    info!(node = %me, name = %node_name, cluster = %cluster_id, "this node belongs to the cluster");
-
+    info!(node = %identity.node, name = %identity.name, cluster = %identity.cluster, "this node belongs to a cluster");
     // Observed facts: who is alive and what they offer.
-    let generation = foundation.dir.next_generation(clock.now_ms())?;
+    let generation = foundation.dir.next_generation(foundation.clock.now_ms())?;
     let cluster = join_gossip(&foundation, &identity, generation).await?;
-    let view = cluster.view();
-
     // Agreed facts: the catalog.
+    let (consensus, bearings) = join_agreement(&foundation, identity, &cluster).await?;
+    // Code: blobs, and what turns them into answers.
+    let artifacts = open_artifacts(&foundation, &bearings, &consensus).await?;
+    let runtimes = start_runtimes(&foundation)?;
+    // Calls: run here, or sent to where they run best.
+    let worker = hire_worker(&foundation, &bearings, runtimes.clone(), artifacts.clone());
+    let router = place_router(&foundation, &bearings, &worker);
+    // What operators and users talk to.
+    let myself = Arc::new(Myself {
+        worker: worker.clone(),
+        cluster: cluster.clone(),
+        health: foundation.health.clone(),
+        catalog: bearings.catalog.clone(),
+    });
+    let control = Control {
+        myself: myself.clone(),
+        me: bearings.me,
+        consensus: consensus.clone(),
+        view: bearings.view.clone(),
+        peers: ControlClient::new(bearings.peers()),
+    };
+    let parts = onrush_api::Parts {
+        store: consensus.clone(),
+        artifacts: artifacts.clone(),
+        control: Arc::new(control),
+        runtimes,
+        invoke: router.clone(),
+        metrics: telemetry::metrics(),
+        ready: ready_fn(&foundation.health),
+        clock: Arc::clone(&bearings.clock),
+        node: bearings.name.clone(),
+    };
+    let api = Api::new(foundation.settings.tune.api.clone(), parts);
+    let parts = GatewayParts {
+        invoke: router,
+        catalog: bearings.catalog.clone(),
+        health: Arc::new(foundation.health.clone()),
+        node: bearings.name.as_str().into(),
+    };
+    let gateway = Gateway::new(foundation.settings.tune.gateway.clone(), parts)?;
+    // Peers are answered from now on.
+    foundation.introduction.admit_through(consensus.clone(), Arc::clone(&bearings.clock));
+    let (raft, catalog) = consensus.services();
+    let (me, id) = (bearings.me, bearings.cluster);
+    let routes = Routes::new(join_service(foundation.introduction.clone()))
+        .add_service(raft)
+        .add_service(catalog)
+        .add_service(ArtifactsService::new(artifacts.clone(), id, me).into_server())
+        .add_service(WorkerService::new(worker.clone(), id, me).into_server())
+        .add_service(ControlService::server(myself, id, me));
+    foundation.peer_routes.replace(routes);
+
+    let household = Household { foundation, me, consensus, cluster, worker, gateway: Some(gateway), api };
+    household.start(supervisor, artifacts);
+    Ok(household)
+}
+
+async fn join_agreement(
+    foundation: &Foundation,
+    identity: Identity,
+    gossip: &Cluster,
+) -> anyhow::Result<(Arc<Consensus>, Bearings)> {
+    let Foundation { settings, network, clock, .. } = foundation;
+    let view = gossip.view();
     let book = AddressBook::new(view.clone());
+    let (me, cluster, name) = (identity.node, identity.cluster, identity.name.clone());
     let parts = ConsensusParts {
         network: Arc::clone(network),
         find: book.clone(),
@@ -76,99 +155,64 @@ pub(crate) async fn furnish(
     let consensus = Consensus::open(settings.tune.consensus.clone(), &foundation.dir, identity, parts).await?;
     let catalog = consensus.watch();
     book.add(catalog.clone());
-    foundation.introduction.admit_through(consensus.clone(), Arc::clone(clock));
+    let (network, clock) = (Arc::clone(network), Arc::clone(clock));
+    Ok((consensus, Bearings { me, cluster, name, view, catalog, book, network, clock }))
+}
 
-    // Code: blobs, and what turns them into answers.
-    let bulk = Peers::new(cluster_id, Arc::clone(network), book.clone());
-    let (blobs, compiled) = rooms(&foundation.dir);
+async fn open_artifacts(
+    foundation: &Foundation,
+    bearings: &Bearings,
+    consensus: &Consensus,
+) -> anyhow::Result<Arc<Store>> {
     let links = Links {
-        me,
-        view: view.clone(),
+        me: bearings.me,
+        view: bearings.view.clone(),
         voters: consensus.voters(),
-        catalog: catalog.clone(),
-        peers: Arc::new(ArtifactClient::new(bulk)),
+        catalog: bearings.catalog.clone(),
+        peers: Arc::new(ArtifactClient::new(bearings.peers())),
     };
-    let artifacts = Store::open(settings.tune.artifacts.clone(), blobs, links).await?;
-    let mut wasm = settings.tune.wasm.clone();
-    if settings.tune.node.compile_in_child {
-        wasm.compiler = Compiler::Child(std::env::current_exe()?);
+    Ok(Store::open(foundation.settings.tune.artifacts.clone(), rooms(&foundation.dir).0, links).await?)
+}
+
+fn start_runtimes(foundation: &Foundation) -> anyhow::Result<Vec<Arc<dyn Runtime>>> {
+    let mut config = foundation.settings.tune.wasm.clone();
+    if foundation.settings.tune.node.compile_in_child {
+        config.compiler = Compiler::Child(std::env::current_exe()?);
     }
-    let wasm = WasmRuntime::new(wasm, foundation.guests.handle(), compiled)?;
-    let runtimes: Vec<Arc<dyn Runtime>> = vec![wasm];
+    let wasm = WasmRuntime::new(config, foundation.guests.handle(), rooms(&foundation.dir).1)?;
+    Ok(vec![wasm])
+}
 
-    // Calls: run here, or sent to where they run best.
-    let worker = Worker::new(
-        settings.tune.worker.clone(),
-        WorkerParts {
-            node: Arc::clone(&node_name),
-            me,
-            runtimes: runtimes.clone(),
-            artifacts: artifacts.clone(),
-            catalog: catalog.clone(),
-            view: view.clone(),
-            clock: Arc::clone(clock),
-        },
-    );
-    let calls = Peers::new(cluster_id, Arc::clone(network), book.clone());
-    let router: Arc<dyn Invoke> = Router::new(
-        settings.tune.router.clone(),
-        RouterParts {
-            me,
-            local: settings.roles.worker.then(|| worker.clone() as Arc<dyn Invoke>),
-            remote: Arc::new(move |node| Arc::new(RemoteNode::new(node, calls.clone())) as Arc<dyn Invoke>),
-            view: view.clone(),
-            catalog: catalog.clone(),
-            entropy: Arc::new(OsEntropy),
-        },
-    );
-
-    // What operators and users talk to.
-    let myself = Arc::new(Myself {
-        worker: worker.clone(),
-        cluster: cluster.clone(),
-        health: foundation.health.clone(),
-        catalog: catalog.clone(),
-    });
-    let control = Peers::new(cluster_id, Arc::clone(network), book);
-    let control = Control {
-        myself: myself.clone(),
-        me,
-        consensus: consensus.clone(),
-        view,
-        peers: ControlClient::new(control),
+fn hire_worker(
+    foundation: &Foundation,
+    bearings: &Bearings,
+    runtimes: Vec<Arc<dyn Runtime>>,
+    artifacts: Arc<Store>,
+) -> Arc<Worker> {
+    let parts = WorkerParts {
+        node: bearings.name.as_str().into(),
+        me: bearings.me,
+        runtimes,
+        artifacts,
+        catalog: bearings.catalog.clone(),
+        view: bearings.view.clone(),
+        clock: Arc::clone(&bearings.clock),
     };
-    let api = Api::new(
-        settings.tune.api.clone(),
-        onrush_api::Parts {
-            store: consensus.clone(),
-            artifacts: artifacts.clone(),
-            control: Arc::new(control),
-            runtimes,
-            invoke: router.clone(),
-            metrics: telemetry::metrics(),
-            ready: ready_fn(&foundation.health),
-            clock: Arc::clone(clock),
-            node: name.clone(),
-        },
-    );
-    let gateway = Gateway::new(
-        settings.tune.gateway.clone(),
-        GatewayParts { invoke: router, catalog, health: Arc::new(foundation.health.clone()), node: node_name },
-    )?;
+    Worker::new(foundation.settings.tune.worker.clone(), parts)
+}
 
-    // Peers are answered from now on.
-    let (raft, catalog_service) = consensus.services();
-    let routes = Routes::new(join_service(foundation.introduction.clone()))
-        .add_service(raft)
-        .add_service(catalog_service)
-        .add_service(ArtifactsService::new(artifacts.clone(), cluster_id, me).into_server())
-        .add_service(WorkerService::new(worker.clone(), cluster_id, me).into_server())
-        .add_service(ControlService::server(myself.clone(), cluster_id, me));
-    foundation.peer_routes.replace(routes);
-
-    let household = Household { foundation, me, consensus, cluster, worker, gateway: Some(gateway), api };
-    household.start(supervisor, artifacts);
-    Ok(household)
+fn place_router(foundation: &Foundation, bearings: &Bearings, worker: &Arc<Worker>) -> Arc<dyn Invoke> {
+    let calls = bearings.peers();
+    let local = foundation.settings.roles.worker.then(|| worker.clone() as Arc<dyn Invoke>);
+    let parts = RouterParts {
+        me: bearings.me,
+        local,
+        remote: Arc::new(move |node| Arc::new(RemoteNode::new(node, calls.clone())) as Arc<dyn Invoke>),
+        view: bearings.view.clone(),
+        catalog: bearings.catalog.clone(),
+        entropy: Arc::new(OsEntropy),
+    };
+    Router::new(foundation.settings.tune.router.clone(), parts)
 }
 
 async fn join_gossip(foundation: &Foundation, identity: &Identity, generation: u64) -> anyhow::Result<Arc<Cluster>> {

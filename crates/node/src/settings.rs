@@ -289,11 +289,7 @@ impl Raw {
     }
 }
 
-fn keep<T, E: fmt::Display>(
-    found: &mut Vec<Problem>,
-    setting: &'static str,
-    value: Result<Option<T>, E>,
-) -> Option<T> {
+fn keep<T, E: fmt::Display>(found: &mut Vec<Problem>, setting: &'static str, value: Result<Option<T>, E>) -> Option<T> {
     value.unwrap_or_else(|error| {
         found.push(Problem { setting, why: error.to_string() });
         None

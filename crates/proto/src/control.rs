@@ -5,9 +5,7 @@ use std::{pin::Pin, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use futures::{Stream, StreamExt};
 use onrush_catalog::{ControlError, LogQuery, LogStreamOf};
-use onrush_types::{
-    ClusterId, FunctionName, InvocationId, LogLine, LogStream, NodeId, Revision, VersionNumber,
-};
+use onrush_types::{ClusterId, FunctionName, InvocationId, LogLine, LogStream, NodeId, Revision, VersionNumber};
 use tonic::{Request, Response, Status};
 
 use crate::{
@@ -55,7 +53,10 @@ impl ControlService {
 impl node_control_server::NodeControl for ControlService {
     type LogsStream = Pin<Box<dyn Stream<Item = Result<wire::LogLine, Status>> + Send>>;
 
-    async fn set_draining(&self, request: Request<wire::SetDrainingRequest>) -> Result<Response<wire::Nothing>, Status> {
+    async fn set_draining(
+        &self,
+        request: Request<wire::SetDrainingRequest>,
+    ) -> Result<Response<wire::Nothing>, Status> {
         check_identity(&request, self.cluster, self.me)?;
         self.node.set_draining(request.into_inner().draining).await;
         Ok(Response::new(wire::Nothing {}))
@@ -75,8 +76,7 @@ impl node_control_server::NodeControl for ControlService {
     async fn logs(&self, request: Request<wire::LogsRequest>) -> Result<Response<Self::LogsStream>, Status> {
         check_identity(&request, self.cluster, self.me)?;
         let wanted = request.into_inner();
-        let query =
-            LogQuery { function: name_from(wanted.function)?, tail: wanted.tail, follow: wanted.follow };
+        let query = LogQuery { function: name_from(wanted.function)?, tail: wanted.tail, follow: wanted.follow };
         let lines = self.node.logs(&query).map(|line| match line {
             Ok(line) => Ok(line_to(line)),
             Err(error) => Err(code_status(error.code, error.why)),

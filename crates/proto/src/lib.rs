@@ -17,13 +17,27 @@ pub mod worker;
 pub use self::error::{FormatError, call_status, code_status, status_code};
 
 /// Generated from `proto/onrush/internal/v1`: what nodes say to each other and keep on disk.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub mod internal {
     tonic::include_proto!("onrush.internal.v1");
 }
 
 /// Generated from `proto/onrush/v1`: the public API.
-#[allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic, clippy::allow_attributes_without_reason, reason = "generated code")]
+#[allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::pedantic,
+    clippy::allow_attributes_without_reason,
+    reason = "generated code"
+)]
 pub mod v1 {
     tonic::include_proto!("onrush.v1");
 }

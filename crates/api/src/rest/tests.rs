@@ -207,7 +207,7 @@ async fn the_openapi_document_and_the_router_say_the_same() {
     let rows: usize = paths.values().map(|path| path.as_object().unwrap().len()).sum();
     assert_eq!(rows, Endpoint::ALL.len(), "two endpoints share a method and a path");
     for (path, methods) in paths {
-        let real = path.replace('{', "").replace('}', "");
+        let real = path.replace(['{', '}'], "");
         let answer = ask(&bench, "TRACE", &real, "").await;
         assert_eq!(answer.status(), 405, "{path} is not served");
         let allow = answer.headers()["allow"].to_str().unwrap();
