@@ -8,7 +8,7 @@ const EXE: &str = env!("CARGO_BIN_EXE_onrush");
 
 fn write(dir: &Path, name: &str, bytes: &[u8]) -> String {
     let path = dir.join(name);
-    std::fs::write(&path, bytes).unwrap();
+    std::fs::write(&path, bytes).expect("a writable directory");
     path.display().to_string()
 }
 
@@ -18,9 +18,9 @@ async fn what_is_no_http_component_is_refused_and_named() {
     let hello = std::fs::read(guests::component("hello")).unwrap();
     let dir = cluster.root();
     let cases = [
-        ("text", write(dir, "text.wasm", b"hello, I am no wasm"), "no WebAssembly"),
+        ("text", write(dir, "text.wasm", b"hello, I am no wasm"), "wasm component"),
         ("empty", write(dir, "empty.wasm", b""), "empty"),
-        ("module", write(dir, "module.wasm", b"\0asm\x01\0\0\0"), "core module"),
+        ("module", write(dir, "module.wasm", b"\0asm\x01\0\0\0"), "core WebAssembly module"),
         ("component", write(dir, "component.wasm", b"\0asm\x0d\0\x01\0"), "wasi:http"),
         ("cut", write(dir, "cut.wasm", &hello[..hello.len() / 2]), "wasm"),
     ];
@@ -172,13 +172,13 @@ async fn a_stolen_data_directory_is_noticed() {
 }
 
 fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
+    std::fs::create_dir_all(to).expect("a writable directory");
+    for entry in std::fs::read_dir(from).expect("a readable directory").flatten() {
         let target = to.join(entry.file_name());
         if entry.path().is_dir() {
-            copy(&entry.path(), &target)
+            copy(&entry.path(), &target);
         } else {
-            drop(std::fs::copy(entry.path(), target).unwrap())
+            std::fs::copy(entry.path(), target).expect("a readable file");
         }
     }
 }

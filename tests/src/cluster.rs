@@ -242,3 +242,15 @@ impl Cluster {
         Ok((reply.status().as_u16(), ran_on, reply.bytes().await?))
     }
 }
+
+impl Drop for Cluster {
+    /// A test that fails shows what the nodes said.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for member in &self.members {
+                let log = std::fs::read_to_string(member.log_path()).unwrap_or_default();
+                eprintln!("--- log of {} ---\n{log}", member.name);
+            }
+        }
+    }
+}
