@@ -147,7 +147,7 @@ async fn a_gibibyte_streams_through_without_being_held() {
 
 fn picture() -> std::path::PathBuf {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/image");
-    let found = std::fs::read_dir(&dir).unwrap().flatten().map(|entry| entry.path());
+    let found = std::fs::read_dir(&dir).expect("the example").flatten().map(|entry| entry.path());
     let kinds = ["png", "jpg", "jpeg", "webp"];
     let mut pictures: Vec<_> =
         found.filter(|path| path.extension().is_some_and(|kind| kinds.iter().any(|known| kind == *known))).collect();
