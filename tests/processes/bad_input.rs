@@ -150,8 +150,8 @@ async fn a_seed_that_does_not_resolve_is_named_while_the_node_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stolen_data_directory_is_noticed() {
     let cluster = Cluster::start(EXE, 1).await;
-    let mut thief = Member::new("n1", &cluster.root().join("thief"));
     std::fs::create_dir_all(cluster.root().join("thief")).unwrap();
+    let mut thief = Member::new("n1", &cluster.root().join("thief"));
     // The directory itself, while its owner runs.
     let arguments: Vec<_> = thief
         .arguments(cluster.seeds())

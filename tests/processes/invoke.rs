@@ -23,6 +23,54 @@ async fn a_function_deployed_through_one_node_answers_through_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn logs_and_metrics_tell_what_happened_on_every_node() {
+    let cluster = Cluster::start(EXE, 2).await;
+    cluster.deploy(0, "hostile", "hostile", &[]).await;
+    for node in [0, 1] {
+        let (status, _, body) = cluster.call(node, "/function/hostile/log").await.unwrap();
+        assert_eq!(status, 200, "{body:?}");
+    }
+    let written = async || {
+        let logs = cluster.onrush(1, &["logs", "hostile"]).await;
+        if logs.stdout.matches("out line").count() >= 2 { Ok(()) } else { Err(format!("{logs:?}")) }
+    };
+    wait::until("both lines, read through one node", PATIENCE, written).await;
+    for node in [0, 1] {
+        let url = format!("{}/metrics", cluster.members[node].api());
+        let metrics = cluster.http.get(url).send().await.unwrap().text().await.unwrap();
+        for name in ["onrush_gateway_requests_total", "onrush_worker_", "onrush_router_"] {
+            assert!(metrics.contains(name), "{name} is missing:\n{metrics}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_away_for_long_catches_up_by_a_snapshot() {
+    let settings = "[tune.consensus]\nsnapshot-every = 20\nkeep-behind-snapshot = 5\nlag-threshold = 30\n";
+    let mut cluster = Cluster::start_with(EXE, 3, settings).await;
+    let voters = |status: &serde_json::Value| {
+        status["nodes"].as_array().unwrap().iter().filter(|node| node["voter"] == true).count() == 3
+    };
+    cluster.status_until(0, "three voters", PATIENCE, voters).await;
+    let leader = cluster.leader(0).await;
+    let (away, here) = ((leader + 1) % 3, (leader + 2) % 3);
+    cluster.members[away].kill().await;
+    for round in 0..80 {
+        cluster.deploy(here, "hello", "hello", &["--env", &format!("ROUND={round}")]).await;
+    }
+    cluster.restart(away).await;
+    let newest = async || {
+        let list = cluster.onrush(away, &["list", "-o", "json"]).await;
+        let list: serde_json::Value = serde_json::from_str(&list.stdout).map_err(|_| list.stderr)?;
+        if list[0]["version"] == 80 { Ok(()) } else { Err(list.to_string()) }
+    };
+    wait::until("the newest version on the node that was away", PATIENCE, newest).await;
+    assert!(cluster.members[away].running().log().contains("installed a snapshot"), "it must have come by a snapshot");
+    let (status, _, body) = cluster.call(away, "/function/hello").await.unwrap();
+    assert_eq!(status, 200, "{body:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_burst_at_one_gateway_spreads_over_the_nodes() {
     let cluster = Cluster::start(EXE, 3).await;
     cluster.deploy(0, "image", "image", &[]).await;

@@ -26,13 +26,18 @@ pub struct Member {
     api: Port,
     peer: Port,
     dir: PathBuf,
+    config: PathBuf,
 }
 
 impl Member {
     /// A node that does not run yet.
     pub fn new(name: &str, root: &Path) -> Self {
         let (gateway, api, peer) = (Port::reserve(), Port::reserve(), Port::reserve());
-        Self { name: name.to_owned(), process: None, gateway, api, peer, dir: root.join(name) }
+        let (dir, config) = (root.join(name), root.join("onrush-node.toml"));
+        if !config.is_file() {
+            std::fs::write(&config, "").expect("a settings file");
+        }
+        Self { name: name.to_owned(), process: None, gateway, api, peer, dir, config }
     }
 
     /// `http://127.0.0.1:PORT` of its gateway.
@@ -59,6 +64,7 @@ impl Member {
     pub fn arguments(&self, seeds: &[String]) -> Vec<String> {
         let mut arguments: Vec<String> = ["--insecure", "--name", &self.name].map(str::to_owned).to_vec();
         let own = [
+            ("--config", self.config.display().to_string()),
             ("--gateway", self.gateway.address()),
             ("--api", self.api.address()),
             ("--peer", self.peer.address()),
@@ -109,7 +115,16 @@ impl Cluster {
     /// # Panics
     /// Where one is not.
     pub async fn start(exe: &str, count: usize) -> Self {
+        Self::start_with(exe, count, "").await
+    }
+
+    /// The same with a settings file.
+    ///
+    /// # Panics
+    /// Where one node is not ready in time.
+    pub async fn start_with(exe: &str, count: usize, settings: &str) -> Self {
         let root = tempfile::tempdir().expect("a directory");
+        std::fs::write(root.path().join("onrush-node.toml"), settings).expect("a settings file");
         let members: Vec<_> = (1..=count).map(|i| Member::new(&format!("n{i}"), root.path())).collect();
         let seeds = members.iter().map(Member::peer).collect();
         let http = reqwest::Client::builder().timeout(PATIENCE).build().expect("a client");

@@ -56,7 +56,8 @@ fn weight(digest: Digest, ids: &[NodeId]) -> u64 {
 }
 
 /// Whom to ask for a blob, in this order: those that should hold it (each node starts with another of them), then the
-/// voters, then everybody else that is alive.
+/// voters, then everybody else that is alive, and last the voters that gossip does not hear: it may be wrong, and a node
+/// that has just started has heard nobody yet.
 pub(crate) fn sources(digest: Digest, view: &ClusterView, voters: &BTreeSet<NodeId>, copies: usize) -> Vec<NodeId> {
     let nodes: Vec<_> = view.alive().map(|node| (node.id, !node.draining)).collect();
     let order: Vec<_> = ranked(digest, &nodes).collect();
@@ -70,7 +71,8 @@ pub(crate) fn sources(digest: Digest, view: &ClusterView, voters: &BTreeSet<Node
         })
         .collect();
     order.sort_unstable();
-    order.into_iter().map(|(_, _, id)| id).collect()
+    let unheard = voters.iter().copied().filter(|id| *id != view.me && !view.is_alive(*id));
+    order.into_iter().map(|(_, _, id)| id).chain(unheard).collect()
 }
 
 /// Which blobs nobody refers to and nobody has used for a while.
@@ -159,17 +161,25 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_alive_others_with_the_likely_holders_first() {
+    fn sources_are_the_others_with_the_likely_holders_first() {
         let nodes: Vec<_> = (1..=9).map(|id| (id, id != 4, false)).collect();
         let (view, voters) = (view(1, &nodes), BTreeSet::from([NodeId(8), NodeId(4)]));
         let digest = Digest([9; 32]);
         let order = sources(digest, &view, &voters, 3);
-        assert_eq!(order.len(), 7);
-        assert!(!order.contains(&NodeId(1)) && !order.contains(&NodeId(4)));
+        assert_eq!(order.len(), 8);
+        assert!(!order.contains(&NodeId(1)));
+        assert_eq!(order.last(), Some(&NodeId(4)), "one that gossip does not hear comes last");
         let alive: Vec<_> = view.alive().map(|node| (node.id, true)).collect();
         let likely: BTreeSet<_> = holders(digest, &alive).into_iter().filter(|id| *id != NodeId(1)).collect();
         assert_eq!(order[..likely.len()].iter().copied().collect::<BTreeSet<_>>(), likely);
         assert!(order.iter().position(|id| *id == NodeId(8)).unwrap() <= likely.len());
+    }
+
+    #[test]
+    fn a_node_that_has_heard_nobody_yet_asks_the_voters() {
+        let voters = BTreeSet::from([NodeId(1), NodeId(2), NodeId(3)]);
+        let alone = ClusterView::empty(NodeId(2));
+        assert_eq!(sources(Digest([1; 32]), &alone, &voters, 3), [NodeId(1), NodeId(3)]);
     }
 
     #[tokio::test]

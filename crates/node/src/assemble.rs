@@ -20,7 +20,7 @@ use crate::{
     name, peer_server,
     peer_server::PeerRoutes,
     supervisor::{Stage, Supervisor},
-    waiting_room,
+    telemetry, waiting_room,
 };
 
 /// The addresses that a node listens on: port 0 has become a real one.
@@ -48,6 +48,7 @@ pub(crate) struct Foundation {
     pub(crate) dir: DataDir,
     pub(crate) network: Arc<dyn Network>,
     pub(crate) clock: Arc<dyn WallClock>,
+    pub(crate) metrics: telemetry::Metrics,
     pub(crate) health: Health,
     pub(crate) link: Link,
     /// Where others reach this node, and how it is registered.
@@ -71,6 +72,8 @@ impl Node {
     /// # Errors
     /// A port in use, a directory that belongs to somebody else: each with what to do.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
+        // Handles of metrics go to the recorder that is there when a component is made.
+        let metrics = telemetry::metrics();
         let network: Arc<dyn Network> = Arc::new(TokioNetwork);
         let data_dir = settings.data_dir.clone();
         let dir = tokio::task::spawn_blocking(move || DataDir::open(&data_dir)).await??;
@@ -89,6 +92,7 @@ impl Node {
             dir,
             network,
             clock: Arc::new(SystemClock),
+            metrics,
             health: Health::new(),
             link,
             told,

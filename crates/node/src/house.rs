@@ -106,7 +106,7 @@ pub(crate) async fn furnish(
         control: Arc::new(control),
         runtimes,
         invoke: router.clone(),
-        metrics: telemetry::metrics(),
+        metrics: foundation.metrics.clone(),
         ready: ready_fn(&foundation.health),
         clock: Arc::clone(&bearings.clock),
         node: bearings.name.clone(),

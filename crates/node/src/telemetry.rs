@@ -41,10 +41,13 @@ pub fn init_logs(filter: &str, format: LogFormat) -> anyhow::Result<()> {
 const BUCKETS: [f64; 16] =
     [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 
+/// Prints every metric as Prometheus text.
+pub type Metrics = Arc<dyn Fn() -> String + Send + Sync>;
+
 static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
 
 /// Installs the recorder, once per process, and returns what prints its contents as Prometheus text.
-pub fn metrics() -> Arc<dyn Fn() -> String + Send + Sync> {
+pub fn metrics() -> Metrics {
     let handle = RECORDER.get_or_init(|| {
         let builder = PrometheusBuilder::new().set_buckets(&BUCKETS).ok()?;
         builder.install_recorder().ok()

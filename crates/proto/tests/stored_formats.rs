@@ -16,7 +16,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 fn label(text: &str) -> Label {
-    text.parse().unwrap()
+    text.parse().expect("a label")
 }
 
 fn spec(seed: u8) -> FunctionSpec {
@@ -52,13 +52,13 @@ fn proposals() -> Vec<Proposal> {
             roles: Roles::default(),
         },
         Command::AllocateNode { name: label("two"), peer: peer.clone(), roles: worker },
-        Command::AllocateNode { name: label("three"), peer: peer.clone(), roles: worker },
+        Command::AllocateNode { name: label("three"), peer, roles: worker },
         Command::UpdateNode { node: NodeId(2), peer: "[::1]:7071".to_owned(), roles: Roles::default() },
         Command::SetCordoned { node: NodeId(2), cordoned: true },
         Command::RemoveNode { node: NodeId(3) },
         Command::SetVoters { wanted: 5 },
         Command::PutFunction { name: thumbnail.clone(), spec: spec(1), expected: Some(Revision(0)) },
-        Command::PutFunction { name: thumbnail.clone(), spec: spec(2), expected: None },
+        Command::PutFunction { name: thumbnail, spec: spec(2), expected: None },
         Command::PutFunction { name: FunctionName::new(label("default"), label("old")), spec: plain, expected: None },
         Command::RemoveFunction { name: FunctionName::new(label("default"), label("old")) },
         Command::RemoveFunction { name: FunctionName::new(label("default"), label("missing")) },

@@ -78,8 +78,10 @@ mod tests {
         }
 
         #[test]
-        fn no_text_makes_it_panic(text in ".{0,80}") {
-            let _ = text.parse::<Digest>().is_ok();
+        fn only_64_digits_are_a_digest(text in "(sha256:)?[0-9a-fA-F]{60,68}|.{0,80}") {
+            let digits = text.strip_prefix("sha256:").unwrap_or(&text);
+            let right = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+            proptest::prop_assert_eq!(text.parse::<Digest>().is_ok(), right);
         }
     }
 }

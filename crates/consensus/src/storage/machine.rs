@@ -194,6 +194,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let installed = self.writer.run(install).await;
         let signature = Some(meta.signature());
         self.show(installed.map_err(|fault| StorageIOError::write_snapshot(signature, any(fault)))?);
+        tracing::info!(upto = ?meta.last_log_id, "installed a snapshot from the leader: the log there begins later");
         Ok(())
     }
 
