@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use onrush_proto::v1::{StatusReply, StatusRequest, cluster_client::ClusterClient, functions_client::FunctionsClient};
-use onrush_types::{Code, DEFAULT_NAMESPACE, FunctionRef, Label};
+use onrush_types::{Code, DEFAULT_NAMESPACE, FunctionName, FunctionRef, Label, Qualifier};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -128,7 +128,19 @@ fn nobody_there(api: &str, error: &tonic::transport::Error) -> Failure {
 pub(crate) fn reference(text: &str, namespace: Option<&str>) -> Result<FunctionRef, Failure> {
     let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE);
     let namespace: Label = namespace.parse().map_err(|error| Failure::Usage(format!("--namespace: {error}")))?;
-    FunctionRef::parse_in(text, &namespace).map_err(|error| Failure::bad_request(error.to_string()))
+    FunctionRef::parse_in(text, &namespace).map_err(|error| Failure::Usage(error.to_string()))
+}
+
+/// The same without a version, for verbs that are about a whole function: `remove hello@1` must not remove all of it.
+pub(crate) fn function(text: &str, namespace: Option<&str>) -> Result<FunctionName, Failure> {
+    let FunctionRef { function, qualifier } = reference(text, namespace)?;
+    match qualifier {
+        Qualifier::Latest => Ok(function),
+        Qualifier::Version(_) | Qualifier::Alias(_) => {
+            let whole = text.split('@').next().unwrap_or(text);
+            Err(Failure::Usage(format!("{text:?}: this is about a function with all its versions; say {whole}")))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +153,15 @@ mod tests {
         assert_eq!(with_scheme("http://node:7070").unwrap(), "http://node:7070");
         assert!(matches!(with_scheme("https://node"), Err(Failure::Usage(_))));
         assert!(matches!(with_scheme("ftp://node"), Err(Failure::Usage(_))));
+    }
+
+    #[test]
+    fn verbs_about_a_whole_function_take_no_version() {
+        assert_eq!(function("a", None).unwrap().to_string(), "a.default");
+        assert_eq!(function("a.shop", Some("other")).unwrap().to_string(), "a.shop");
+        for wrong in ["a@1", "a.shop@live", "A_b", "a.b.c"] {
+            assert!(matches!(function(wrong, None), Err(Failure::Usage(_))), "{wrong}");
+        }
     }
 
     #[tokio::test]

@@ -45,6 +45,7 @@ impl Failure {
             Self::Usage(message) => (Code::BadRequest, message.as_str()),
             Self::ReaderGone => return,
         };
+        let message = message.trim_end();
         match format {
             Format::Json => eprintln!("{}", serde_json::json!({ "code": code, "message": message })),
             Format::Table => eprintln!("error: {message}"),
@@ -64,11 +65,20 @@ impl Failure {
 impl From<tonic::Status> for Failure {
     fn from(status: tonic::Status) -> Self {
         let message = match status.message() {
+            _ if not_ours(&status) => "what answers there is not the API of a node; it listens on port 7070 where \
+                                       nobody said otherwise (8080 is the gateway's, 7071 is between nodes)"
+                .to_owned(),
             "" => format!("the node answered {} without a reason", status.code()),
             message => message.to_owned(),
         };
         Self::new(onrush_proto::status_code(&status), message)
     }
+}
+
+/// Whether somebody else answered: a gateway, whose replies are no gRPC, or a peer listener, without this service.
+fn not_ours(status: &tonic::Status) -> bool {
+    let foreign = status.message().contains("protocol error") || status.message().contains("invalid compression flag");
+    foreign || (status.code() == tonic::Code::Unimplemented && status.message().is_empty())
 }
 
 impl From<anyhow::Error> for Failure {

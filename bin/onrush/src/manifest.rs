@@ -63,7 +63,7 @@ pub(crate) struct Function {
     /// Names of the secrets it gets.
     #[serde(default)]
     secrets: Vec<String>,
-    /// Hosts it may call.
+    /// Hosts it may call. Kept, but nothing opens them yet.
     #[serde(default)]
     egress: Vec<String>,
 }

@@ -158,7 +158,6 @@ impl Search<'_> {
 
     /// The disk knows nothing: asks until the answer is clear.
     async fn apply(&self) -> Result<Identity, BootstrapError> {
-        let pending = self.dir.pending_join()?;
         let mut reminded: Option<Instant> = None;
         loop {
             let missing = match judge(&self.applicant.seeds, &self.ask_all().await)? {
@@ -166,7 +165,7 @@ impl Search<'_> {
                     Ok(identity) => return Ok(identity),
                     Err(missing) => missing,
                 },
-                Verdict::Form if pending.is_none() => return self.form(),
+                Verdict::Form if self.dir.pending_join()?.is_none() => return self.form(),
                 Verdict::Form => vec!["the cluster that this node has asked to join".to_owned()],
                 Verdict::Wait(missing) => missing,
             };
@@ -268,6 +267,27 @@ impl Search<'_> {
         join_all(asked.map(|(seed, contact)| self.ask(seed, contact.clone()))).await
     }
 
+    /// This process answered to a seed's name. Where others answer to it as well, each of them would take itself for that
+    /// seed, and each would form a cluster.
+    async fn alone_under(&self, seed: &str) -> Answer {
+        let addresses = self.network.resolve(seed).await.unwrap_or_default();
+        if addresses.len() < 2 {
+            return Answer::Myself;
+        }
+        for address in addresses {
+            let Ok(channel) = dial(self.network, &address.to_string(), self.config.seed_timeout) else { continue };
+            let mut contact = JoinClient::new(channel);
+            let reply = timeout(self.config.seed_timeout, contact.hello(self.introduction.hello())).await;
+            if let Ok(Ok(reply)) = reply
+                && !self.introduction.is_mine(&reply.get_ref().nonce)
+            {
+                let why = format!("its name stands for several nodes ({address} is another one); name each by itself");
+                return Answer::Silent { why };
+            }
+        }
+        Answer::Myself
+    }
+
     async fn ask(&self, seed: &str, mut contact: JoinClient<Channel>) -> Answer {
         let asked = timeout(self.config.seed_timeout, async {
             // Said apart from "unreachable": in a compose file names appear late, and a typing error never does.
@@ -284,7 +304,7 @@ impl Search<'_> {
             Err(_) => return Answer::Silent { why: "no answer".to_owned() },
         };
         if self.introduction.is_mine(&reply.nonce) {
-            return Answer::Myself;
+            return self.alone_under(seed).await;
         }
         match wire::read_cluster("HelloReply", &reply.cluster) {
             Ok(Some(cluster)) => Answer::Member { cluster, node: NodeId(reply.node) },

@@ -25,6 +25,10 @@ use crate::{
     storage, types::Raft, waiting::Waiting,
 };
 
+/// How many appends of the leader's may wait for this node's disk: it sends one at a time, and again when it is tired
+/// of waiting.
+const APPENDS_WAITING: usize = 16;
+
 /// What a node says of itself to the cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Me {
@@ -115,6 +119,8 @@ pub struct Consensus {
     pub(crate) queue: mpsc::Sender<Waiting>,
     pub(crate) queue_bytes: Arc<Semaphore>,
     pub(crate) reads: Semaphore,
+    /// Appends from the leader that Raft has not taken yet.
+    pub(crate) appends: Arc<Semaphore>,
     /// Whom to ask next where no leader is known.
     pub(crate) turn: AtomicUsize,
     pub(crate) tracker: TaskTracker,
@@ -167,6 +173,7 @@ impl Consensus {
         let queue_bytes = Arc::new(Semaphore::new(usize::try_from(config.queue_bytes.0).unwrap_or(usize::MAX >> 3)));
         let consensus = Self {
             reads: Semaphore::new(config.reads_in_flight),
+            appends: Arc::new(Semaphore::new(APPENDS_WAITING)),
             config,
             identity,
             me,

@@ -63,7 +63,18 @@ impl Raft for Peer {
     ) -> Result<Response<internal::AppendReply>, Status> {
         self.check(&request)?;
         let request = AppendRequest::from_wire(request.into_inner())?;
-        let reply = self.consensus.raft.append_entries(request).await.map_err(|error| stopped(&error))?;
+        // Raft's inbox has no bound. A leader that stops waiting sends again, while what it sent stays in the inbox of a
+        // follower whose disk hangs: so the permit goes with the message and not with the caller.
+        let permit = Arc::clone(&self.consensus.appends).try_acquire_owned();
+        let permit = permit.map_err(|_| code_status(Code::Unavailable, "this node's disk is behind"))?;
+        let raft = self.consensus.raft.clone();
+        let appended = self.consensus.tracker.spawn(async move {
+            let reply = raft.append_entries(request).await;
+            drop(permit);
+            reply
+        });
+        let reply = appended.await.map_err(|error| Status::internal(error.to_string()))?;
+        let reply = reply.map_err(|error| stopped(&error))?;
         if !matches!(reply, AppendEntriesResponse::HigherVote(_)) {
             self.consensus.heard();
         }
@@ -88,9 +99,11 @@ impl Raft for Peer {
     ) -> Result<Response<SnapshotReply>, Status> {
         self.check(&request)?;
         let (vote, snapshot) = receive(request.into_inner(), self.consensus.config.storage.max_snapshot.0).await?;
-        self.consensus.heard();
         let installed = self.consensus.raft.install_full_snapshot(vote, snapshot).await;
         let reply = installed.map_err(|fatal: Fatal<u64>| stopped(&fatal))?;
+        if reply.vote == vote {
+            self.consensus.heard();
+        }
         Ok(Response::new(SnapshotReply { vote: Some(reply.vote.to_wire()) }))
     }
 }

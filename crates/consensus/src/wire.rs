@@ -3,7 +3,7 @@
 use std::error::Error as _;
 
 use bytes::Bytes;
-use onrush_proto::{FormatError, code_status, status_code};
+use onrush_proto::{FormatError, code_status, peers::never_connected, status_code};
 use onrush_types::{ClusterId, Code, NodeId, RequestId};
 use tonic::Status;
 use uuid::Uuid;
@@ -65,17 +65,6 @@ pub(crate) fn with_cause(status: &Status) -> String {
 
 fn leader(status: &Status) -> Option<NodeId> {
     status.metadata().get(LEADER_KEY)?.to_str().ok()?.parse().ok()
-}
-
-fn never_connected(status: &Status) -> bool {
-    let mut source = status.source();
-    while let Some(error) = source {
-        if error.is::<tonic::ConnectError>() {
-            return true;
-        }
-        source = error.source();
-    }
-    false
 }
 
 pub(crate) fn cluster_bytes(cluster: ClusterId) -> Bytes {

@@ -16,26 +16,35 @@ use tokio::sync::watch;
 
 use crate::health::{Health, Phase};
 
+/// How long a node may take to begin with its lines.
+const LOGS_PATIENCE: Duration = Duration::from_secs(3);
+
 /// What this node does when it, or a peer, is asked.
 pub(crate) struct Myself {
     pub(crate) worker: Arc<Worker>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) health: Health,
+    /// How long the others may take to hear that this node drains.
+    pub(crate) drain_notice: Duration,
     pub(crate) catalog: watch::Receiver<Arc<Catalog>>,
 }
 
 #[async_trait]
 impl LocalNode for Myself {
     async fn set_draining(&self, draining: bool) {
-        // The worker refuses first, so that nothing slips in between; the others learn of it by gossip.
-        if draining {
-            self.worker.drain();
-            self.health.set(Phase::Draining);
-        } else {
-            self.worker.undrain();
-            self.health.set(Phase::Serving);
+        if !self.health.change_draining(draining) {
+            return;
         }
         self.cluster.set_draining(draining);
+        if draining {
+            // The others hear of it by gossip; until they have, this node takes what they send.
+            tokio::time::sleep(self.drain_notice).await;
+            if self.health.is(&Phase::Draining) {
+                self.worker.drain();
+            }
+        } else {
+            self.worker.undrain();
+        }
     }
 
     async fn await_revision(&self, revision: Revision, timeout: Duration) -> Revision {
@@ -101,12 +110,18 @@ impl NodeControl for Control {
         let view = self.view.borrow().clone();
         let mut lines = SelectAll::new();
         lines.push(self.myself.logs(&query));
-        for node in view.alive().filter(|node| node.id != self.me) {
-            match self.peers.logs(node.id, &query).await {
-                Ok(theirs) => lines.push(theirs),
-                // The other nodes' lines are still worth having; the reader learns whose are missing.
-                Err(error) => lines.push(Box::pin(futures::stream::iter([Err(error)]))),
-            }
+        let others = view.alive().map(|node| node.id).filter(|id| *id != self.me);
+        let asked = others.map(|id| {
+            let query = &query;
+            async move { (id, tokio::time::timeout(LOGS_PATIENCE, self.peers.logs(id, query)).await) }
+        });
+        for (id, answer) in join_all(asked).await {
+            let theirs = answer.unwrap_or_else(|_| {
+                let why = format!("node {id} did not answer within {LOGS_PATIENCE:?}; its lines are missing");
+                Err(ControlError { code: Code::DeadlineExceeded, why })
+            });
+            // The other nodes' lines are still worth having; the reader learns whose are missing.
+            lines.push(theirs.unwrap_or_else(|error| futures::stream::iter([Err(error)]).boxed()));
         }
         Ok(lines.boxed())
     }

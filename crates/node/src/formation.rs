@@ -21,7 +21,10 @@ const MARKER: &str = "formed";
 /// What is still missing before the cluster counts as formed; none means that it is.
 fn missing(catalog: &Catalog, voters: &BTreeSet<NodeId>, seeds: usize) -> Option<String> {
     let Some(cluster) = &catalog.cluster else { return Some("the cluster is not formed yet".to_owned()) };
-    let needed = formation_voters(cluster.voters, seeds);
+    // Nodes that were removed again, or that may not vote, are not waited for.
+    let able = catalog.nodes.values().filter(|node| node.roles.control).count();
+    let all_came = usize::try_from(catalog.last_node.0).is_ok_and(|ever| ever >= seeds);
+    let needed = formation_voters(cluster.voters, if all_came { seeds.min(able) } else { seeds });
     (voters.len() < needed).then(|| format!("{} of {needed} nodes vote; waiting for the others", voters.len()))
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Phase {
     Serving,
     /// Told to take nothing new.
     Draining,
+    /// On its way out; nothing brings it back.
+    Stopping,
 }
 
 /// The node's phase, shared with every listener.
@@ -47,12 +49,30 @@ impl Health {
         });
     }
 
+    /// Between serving and draining, when an operator says so. A node that starts or stops goes its own way.
+    pub(crate) fn change_draining(&self, draining: bool) -> bool {
+        let (from, to) = if draining { (Phase::Serving, Phase::Draining) } else { (Phase::Draining, Phase::Serving) };
+        self.phase.send_if_modified(|known| {
+            let changes = *known == from;
+            if changes {
+                *known = to;
+            }
+            changes
+        })
+    }
+
+    /// Whether the node is in this phase.
+    pub(crate) fn is(&self, phase: &Phase) -> bool {
+        *self.phase.borrow() == *phase
+    }
+
     /// Serving, or why not.
     pub(crate) fn ready(&self) -> Result<(), String> {
         match &*self.phase.borrow() {
             Phase::Serving => Ok(()),
             Phase::Starting(why) => Err(why.clone()),
             Phase::Draining => Err("the node is draining".to_owned()),
+            Phase::Stopping => Err("the node is stopping".to_owned()),
         }
     }
 
@@ -88,7 +108,14 @@ mod tests {
         health.serving().await;
         health.waiting_for("late news".to_owned());
         assert_eq!(health.ready(), Ok(()), "a serving node is not set back by its own formation");
-        health.set(Phase::Draining);
+        assert!(health.change_draining(true));
         assert!(health.ready().unwrap_err().contains("draining"));
+        assert!(!health.change_draining(true), "it drains already");
+        assert!(health.change_draining(false));
+        health.set(Phase::Stopping);
+        assert!(!health.change_draining(false), "nobody brings a stopping node back");
+        assert!(health.ready().unwrap_err().contains("stopping"));
+        let starting = Health::new();
+        assert!(!starting.change_draining(false), "a starting node is not ready because somebody says undrain");
     }
 }

@@ -91,6 +91,7 @@ pub(crate) async fn furnish(
         worker: worker.clone(),
         cluster: cluster.clone(),
         health: foundation.health.clone(),
+        drain_notice: foundation.settings.tune.node.drain_notice,
         catalog: bearings.catalog.clone(),
     });
     let control = Control {
@@ -291,14 +292,18 @@ impl Household {
         if calm {
             self.finish_calls().await;
         }
-        supervisor.stop(Stage::Ingress).await;
-        self.api.drained().await;
+        let grace = self.foundation.settings.tune.node.drain_grace;
         if calm {
-            let grace = self.foundation.settings.tune.node.drain_grace;
+            // Calls that came in here may run elsewhere: their time is the calls' own, not a stage's.
+            supervisor.stop_within(Stage::Ingress, grace).await;
+            if tokio::time::timeout(grace, self.api.drained()).await.is_err() {
+                warn!("changes that were accepted did not end in time; their outcome is in the catalog");
+            }
             if tokio::time::timeout(grace, self.worker.idle()).await.is_err() {
                 warn!(calls = self.worker.in_flight(), "calls did not finish in time and are ended");
             }
         }
+        supervisor.stop(Stage::Ingress).await;
         supervisor.stop(Stage::Work).await;
         supervisor.stop(Stage::Agreement).await;
         self.consensus.shutdown().await;
@@ -307,7 +312,7 @@ impl Household {
 
     /// Others stop sending calls here before this node starts to refuse them.
     async fn finish_calls(&self) {
-        self.foundation.health.set(Phase::Draining);
+        self.foundation.health.set(Phase::Stopping);
         self.cluster.set_draining(true);
         let alone = self.cluster.view().borrow().alive().all(|node| node.id == self.me);
         if !alone {

@@ -64,10 +64,18 @@ impl Supervisor {
         }
     }
 
-    /// Stops one stage: cancels, waits for its grace, then aborts what is left and names it.
+    /// Stops one stage: cancels, waits for the usual grace, then names what is left.
     pub(crate) async fn stop(&mut self, stage: Stage) {
+        self.stop_within(stage, self.grace).await;
+    }
+
+    /// The same with another grace.
+    pub(crate) async fn stop_within(&mut self, stage: Stage, grace: Duration) {
+        if self.running.get(&stage).is_none_or(Vec::is_empty) {
+            return;
+        }
         self.stop_of(stage).cancel();
-        let patience = tokio::time::Instant::now() + self.grace;
+        let patience = tokio::time::Instant::now() + grace;
         while self.running.get(&stage).is_some_and(|names| !names.is_empty()) {
             match tokio::time::timeout_at(patience, self.tasks.join_next()).await {
                 Ok(Some(Ok(((stage, name), result)))) => {
@@ -76,13 +84,11 @@ impl Supervisor {
                         warn!(task = name, error = %format!("{error:#}"), "a task failed while it was stopping");
                     }
                 }
-                Ok(Some(Err(error))) => {
-                    warn!(%error, "a task was lost while it was stopping");
-                    break;
-                }
+                // Its name is lost with it; the others of its stage still get their time.
+                Ok(Some(Err(error))) => warn!(%error, "a task was lost while it was stopping"),
                 Ok(None) => break,
                 Err(_) => {
-                    warn!(?stage, tasks = ?self.running.get(&stage), "tasks did not stop in time and are aborted");
+                    warn!(?stage, tasks = ?self.running.get(&stage), "tasks did not stop in time");
                     break;
                 }
             }

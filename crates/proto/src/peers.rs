@@ -21,8 +21,10 @@ pub const CLUSTER_KEY: &str = "onrush-cluster";
 /// Metadata with the node that the sender means to reach.
 pub const NODE_KEY: &str = "onrush-node";
 
-const STREAM_WINDOW: u32 = 2 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// A stream's window bounds what one unread body holds. The connection's must never be what is short: a few bodies that
+/// nobody reads would stop everybody else's (docs/adr/0009-flow-control-between-nodes.md).
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 1 << 30;
 
 /// Finds out where a node listens for peers.
 pub trait FindPeer: Send + Sync {
@@ -117,7 +119,7 @@ pub fn dial(network: &Arc<dyn Network>, address: &str, timeout: Duration) -> Res
     let network = Arc::clone(network);
     let connect = tower::service_fn(move |uri: Uri| {
         let network = Arc::clone(&network);
-        async move { connect_any(&*network, uri.authority().map_or("", |authority| authority.as_str())).await }
+        async move { connect_any(&*network, uri.authority().map_or("", |authority| authority.as_str()), timeout).await }
     });
     let endpoint = Endpoint::from(uri)
         .connect_timeout(timeout)
@@ -130,15 +132,34 @@ pub fn dial(network: &Arc<dyn Network>, address: &str, timeout: Duration) -> Res
     Ok(endpoint.connect_with_connector_lazy(connect))
 }
 
+/// Whether a call failed before it had a connection: then nothing of it can have reached the other side.
+pub fn never_connected(status: &Status) -> bool {
+    std::iter::successors(std::error::Error::source(status), |error| error.source()).any(|error| {
+        // tonic wraps what the connector says, but not its own time limit around it. That one stands bare below the
+        // transport's error; below anything that happens to a connection once it is there stands hyper's.
+        let bare = error.is::<tonic::transport::Error>().then(|| error.source()).flatten();
+        let late = bare.and_then(|error| error.downcast_ref::<std::io::Error>());
+        error.is::<tonic::ConnectError>() || late.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
+    })
+}
+
 async fn connect_any(
     network: &dyn Network,
     authority: &str,
+    patience: Duration,
 ) -> std::io::Result<hyper_util::rt::TokioIo<onrush_seams::Connection>> {
     let mut last = std::io::Error::new(std::io::ErrorKind::NotFound, format!("{authority} has no address"));
-    for address in network.resolve(authority).await? {
-        match network.connect(address).await {
-            Ok(connection) => return Ok(hyper_util::rt::TokioIo::new(connection)),
-            Err(error) => last = error,
+    let addresses = network.resolve(authority).await?;
+    // Each address gets its share of the time: a first one that swallows packets must not hide the others.
+    let share = patience / u32::try_from(addresses.len().max(1)).unwrap_or(u32::MAX);
+    for address in addresses {
+        match tokio::time::timeout(share, network.connect(address)).await {
+            Ok(Ok(connection)) => return Ok(hyper_util::rt::TokioIo::new(connection)),
+            Ok(Err(error)) => last = error,
+            Err(_) => {
+                let why = format!("{address} did not answer within {share:?}");
+                last = std::io::Error::new(std::io::ErrorKind::TimedOut, why);
+            }
         }
     }
     Err(last)

@@ -81,6 +81,8 @@ impl WasmRuntime {
     /// # Errors
     /// See [`Error`].
     pub fn new(config: Config, guests: Handle, cache_dir: PathBuf) -> Result<Arc<Self>, Error> {
+        // Counting the cores reads several files; each call asks for the size of the pool.
+        let config = Config { instances: config.pool(), ..config };
         let folder = |error: std::io::Error| Error::Folder { folder: cache_dir.clone(), why: error.to_string() };
         let cache = Cache::open(cache_dir.clone(), config.compiled_bytes).map_err(folder)?;
         let engines = Engines::new(&config)?;

@@ -79,8 +79,8 @@ impl Config {
     pub fn peers() -> Self {
         Self {
             http2_max_streams: 10_000,
-            http2_stream_window_bytes: 2 << 20,
-            http2_connection_window_bytes: 8 << 20,
+            http2_stream_window_bytes: 256 << 10,
+            http2_connection_window_bytes: 1 << 30,
             http2_max_pending_resets: 1_000,
             http2_ping_interval: Duration::from_secs(10),
             http2_ping_timeout: Duration::from_secs(5),

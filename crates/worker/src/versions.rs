@@ -212,9 +212,10 @@ impl Versions {
         let kind = it.spec.runtime;
         let runtime = self.sources.runtimes.iter().find(|runtime| runtime.kind() == kind);
         let runtime = runtime.ok_or_else(|| unavailable(format!("this node runs no {} functions", kind.name())))?;
-        let _room = self.room.acquire().await.map_err(|_| unavailable("this node is stopping"))?;
         let work = async {
             let path = self.sources.artifacts.open(it.spec.artifact).await.map_err(|error| no_artifact(&error))?;
+            // Taken after the pull: a slow peer must not keep others from compiling.
+            let _room = self.room.acquire().await.map_err(|_| unavailable("this node is stopping"))?;
             let artifact = Artifact {
                 function: it.function.clone(),
                 version: it.number,

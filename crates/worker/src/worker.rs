@@ -241,12 +241,15 @@ impl Worker {
     fn share(&self, version: &Version, cap: u32) -> usize {
         let nodes = self.nodes.read().unwrap_or_else(PoisonError::into_inner);
         let share = version.share.of(nodes.picture, || {
-            // Before gossip has shown anybody, this node is all there is.
-            if nodes.serving.is_empty() {
-                cap
-            } else {
-                share_of_cap(cap, &version.it.function, &nodes.serving, self.me)
+            // A node that drains is no longer among those that serve, but what still reaches it has a share as before;
+            // and before gossip has shown anybody, this node is all there is.
+            if nodes.serving.contains(&self.me) {
+                return share_of_cap(cap, &version.it.function, &nodes.serving, self.me);
             }
+            let mut with_me = nodes.serving.to_vec();
+            with_me.push(self.me);
+            with_me.sort_unstable();
+            share_of_cap(cap, &version.it.function, &with_me, self.me)
         });
         usize::try_from(share).unwrap_or(usize::MAX)
     }

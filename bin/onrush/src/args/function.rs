@@ -102,7 +102,7 @@ pub(crate) struct LimitFlags {
     /// Calls per instance before it is dropped [default: 0, a fresh one for each]
     #[arg(long, value_name = "CALLS", requires = "wasm")]
     pub(crate) reuse: Option<u32>,
-    /// A host that it may call, such as https://images.example.com; may be repeated
+    /// A host that it may call, such as https://images.example.com; may be repeated; kept, but opens nothing yet
     #[arg(long, value_name = "URL", requires = "wasm")]
     pub(crate) egress: Vec<String>,
     /// Running a call twice is harmless

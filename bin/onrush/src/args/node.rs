@@ -96,7 +96,7 @@ pub(crate) struct Serve {
     /// The component
     pub(crate) file: PathBuf,
     /// Where to listen; port 0 takes a free one
-    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR", value_parser = address)]
     pub(crate) addr: SocketAddr,
     /// An environment variable; may be repeated
     #[arg(short = 'e', long = "env", value_name = "K=V", value_parser = pair)]
@@ -107,7 +107,7 @@ pub(crate) struct Serve {
     /// Calls per instance before it is dropped; 0 is a fresh one for each
     #[arg(long, default_value_t = 0, value_name = "CALLS")]
     pub(crate) reuse: u32,
-    /// A host that it may call, such as https://images.example.com; may be repeated
+    /// A host that it may call, such as https://images.example.com; may be repeated; opens nothing yet
     #[arg(long, value_name = "URL")]
     pub(crate) egress: Vec<String>,
     #[command(flatten)]
@@ -190,6 +190,10 @@ pub(crate) struct ClusterSet {
 pub(crate) enum Setting {
     /// How many nodes shall vote.
     Voters(u32),
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "no IP:PORT, such as 127.0.0.1:8080 or 0.0.0.0:0".to_owned())
 }
 
 fn setting(text: &str) -> Result<Setting, String> {

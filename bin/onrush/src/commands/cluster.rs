@@ -21,7 +21,10 @@ pub(super) async fn cluster(caller: &Caller, verb: ClusterVerb) -> Result<(), Fa
             let reply = caller.connect().await?.cluster().set_voters(request).await?.into_inner();
             match caller.format {
                 Format::Json => output::json(&json!({ "voters": wanted, "revision": reply.revision })),
-                Format::Table => output::line(format_args!("{wanted} nodes shall vote (revision {})", reply.revision)),
+                Format::Table => {
+                    let nodes = if wanted == 1 { "node" } else { "nodes" };
+                    output::line(format_args!("{wanted} {nodes} shall vote (revision {})", reply.revision))
+                }
             }
         }
     }

@@ -13,7 +13,7 @@ use super::{Caller, build};
 use crate::{
     args::{Deploy, Format, LimitFlags, Up},
     artifact::{self, Artifact},
-    client::{Client, reference},
+    client::{Client, function, reference},
     failure::Failure,
     manifest::Manifest,
     output,
@@ -32,10 +32,10 @@ struct Wish {
 
 pub(super) async fn run(caller: &Caller, verb: &Deploy) -> Result<(), Failure> {
     if verb.process.is_some() {
-        return Err(Failure::bad_request("--process comes with a later release; this one runs --wasm components"));
+        return Err(Failure::Usage("--process comes with a later release; this one runs --wasm components".to_owned()));
     }
     if let (Some(name), Some(file)) = (&verb.name, &verb.wasm) {
-        let name = reference(name, caller.namespace.as_deref())?.function;
+        let name = function(name, caller.namespace.as_deref())?;
         let artifact = artifact::read(file)?;
         let spec = spec_of(&verb.limits, &artifact);
         return deploy(caller, vec![Wish { name, artifact, spec }], true).await;
@@ -87,6 +87,9 @@ async fn deploy(caller: &Caller, wishes: Vec<Wish>, single: bool) -> Result<(), 
     let client = caller.connect().await?;
     let mut done = Vec::new();
     for wish in wishes {
+        if !wish.spec.egress.is_empty() {
+            eprintln!("warning: {}: egress is kept but opens nothing yet: functions have no network", wish.name);
+        }
         let progress = Progress::new(caller.format);
         upload(&client, &wish, &progress).await?;
         let deployed = commit(&client, &wish, &progress).await?;

@@ -3,8 +3,12 @@
 mod child;
 mod ports;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+use futures::{StreamExt as _, stream::FuturesUnordered};
 use onrush_types::Code;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -27,6 +31,7 @@ pub(super) async fn run(verb: Dev, format: Format) -> Result<(), Failure> {
     ports.iter().try_for_each(Ports::check)?;
     // Held to the end: dropping it removes the directory.
     let (directory, _temporary) = directory(verb.data_dir)?;
+    enough(&directory, verb.nodes)?;
     let seeds: Vec<String> = ports.iter().take(3).map(|ports| ports.peer().to_string()).collect();
     let voters = if ports.len() < 3 { 1 } else { 3 };
 
@@ -65,9 +70,16 @@ async fn serve(children: &mut [Child], ports: &[Ports], format: Format) -> Resul
     };
     timeout(PATIENCE, all).await.map_err(slow)??;
     announce(ports, format)?;
-    for child in children {
-        let status = child.wait().await;
-        eprintln!("{} has ended ({status}); the others go on", child.name);
+    let mut ends: FuturesUnordered<_> = children
+        .iter_mut()
+        .map(|child| async {
+            let status = child.wait().await;
+            (&child.name, status)
+        })
+        .collect();
+    while let Some((name, status)) = ends.next().await {
+        let others = if ends.is_empty() { "it was the last one" } else { "the others go on" };
+        eprintln!("{name} has ended ({status}); {others}");
     }
     Err(Failure::new(Code::Unavailable, "every node has ended"))
 }
@@ -108,6 +120,17 @@ async fn end(children: &mut [Child]) {
     while waiting.join_next().await.is_some() {}
 }
 
+/// Fewer nodes than last time would wait for a quorum that never comes.
+fn enough(directory: &Path, nodes: u16) -> Result<(), Failure> {
+    let before = (1..=64).rev().find(|node| directory.join(format!("node-{node}")).is_dir()).unwrap_or(0);
+    if nodes >= before {
+        return Ok(());
+    }
+    let shown = directory.display();
+    let why = format!("{shown} is of a cluster of {before} nodes: start it with --nodes {before}, or take another one");
+    Err(Failure::Usage(format!("--data-dir: {why}")))
+}
+
 /// Where the nodes keep everything, and what removes it again if nobody asked for a place.
 fn directory(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<tempfile::TempDir>), Failure> {
     if let Some(directory) = wanted {
@@ -118,4 +141,22 @@ fn directory(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<tempfile::TempD
     let temporary = tempfile::Builder::new().prefix("onrush-dev-").tempdir();
     let temporary = temporary.map_err(|error| Failure::here(format!("no temporary directory: {error}")))?;
     Ok((temporary.path().to_owned(), Some(temporary)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_not_restarted_with_fewer_nodes() {
+        let home = tempfile::tempdir().unwrap();
+        enough(home.path(), 1).unwrap();
+        for node in 1..=3 {
+            std::fs::create_dir(home.path().join(format!("node-{node}"))).unwrap();
+        }
+        enough(home.path(), 3).unwrap();
+        enough(home.path(), 5).unwrap();
+        let Err(Failure::Usage(why)) = enough(home.path(), 2) else { panic!("two of three were started") };
+        assert!(why.contains("--nodes 3"), "{why}");
+    }
 }

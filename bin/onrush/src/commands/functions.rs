@@ -7,7 +7,7 @@ use serde_json::json;
 use super::Caller;
 use crate::{
     args::{Describe, Format, Remove},
-    client::reference,
+    client::function,
     failure::Failure,
     output,
 };
@@ -21,7 +21,8 @@ pub(super) async fn list(caller: &Caller, fresh: bool) -> Result<(), Failure> {
     match caller.format {
         Format::Json => output::json(&functions),
         Format::Table if functions.is_empty() => {
-            eprintln!("no functions yet; `onrush deploy NAME --wasm FILE` adds one");
+            let place = caller.namespace.as_ref().map(|name| format!(" in namespace {name}")).unwrap_or_default();
+            eprintln!("no functions{place} yet; `onrush deploy NAME --wasm FILE` adds one");
             Ok(())
         }
         Format::Table => {
@@ -43,7 +44,7 @@ fn version_row(version: VersionShape) -> [String; 5] {
 }
 
 pub(super) async fn describe(caller: &Caller, verb: &Describe) -> Result<(), Failure> {
-    let name = reference(&verb.name, caller.namespace.as_deref())?.function;
+    let name = function(&verb.name, caller.namespace.as_deref())?;
     let client = caller.connect().await?;
     let request =
         DescribeRequest { namespace: name.namespace.to_string(), name: name.name.to_string(), fresh: verb.fresh };
@@ -80,7 +81,7 @@ fn summary(function: &FunctionShape) -> Vec<(&'static str, String)> {
 }
 
 pub(super) async fn remove(caller: &Caller, verb: &Remove) -> Result<(), Failure> {
-    let name = reference(&verb.name, caller.namespace.as_deref())?.function;
+    let name = function(&verb.name, caller.namespace.as_deref())?;
     let client = caller.connect().await?;
     let request = RemoveRequest {
         namespace: name.namespace.to_string(),

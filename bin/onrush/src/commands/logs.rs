@@ -6,13 +6,13 @@ use onrush_proto::v1::LogsRequest;
 use super::Caller;
 use crate::{
     args::{Format, Logs},
-    client::reference,
+    client::function,
     failure::Failure,
     output,
 };
 
 pub(super) async fn run(caller: &Caller, verb: &Logs) -> Result<(), Failure> {
-    let name = reference(&verb.name, caller.namespace.as_deref())?.function;
+    let name = function(&verb.name, caller.namespace.as_deref())?;
     let client = caller.connect().await?;
     let request = LogsRequest {
         namespace: name.namespace.to_string(),
@@ -20,13 +20,18 @@ pub(super) async fn run(caller: &Caller, verb: &Logs) -> Result<(), Failure> {
         tail: verb.tail,
         follow: verb.follow,
     };
+    let mut seen = false;
     let mut lines = client.functions().logs(request).await?.into_inner();
     while let Some(line) = lines.message().await? {
+        seen = true;
         let line = LogShape::from(line);
         match caller.format {
             Format::Json => output::json_line(&line)?,
             Format::Table => output::line(shown(&line))?,
         }
+    }
+    if !seen && caller.format == Format::Table {
+        eprintln!("{name} has written nothing that is still kept; what a function prints is its log");
     }
     Ok(())
 }

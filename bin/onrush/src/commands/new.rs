@@ -20,10 +20,10 @@ const RUST: [(&str, &str); 5] = [
 ];
 
 pub(super) fn run(verb: &New, format: Format) -> Result<(), Failure> {
-    let name: Label = verb.name.parse().map_err(|error| Failure::bad_request(format!("{error}")))?;
+    let name: Label = verb.name.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
     if verb.template != "rust" {
         let why = format!("there is no template {:?}; the only one yet is \"rust\"", verb.template);
-        return Err(Failure::bad_request(why));
+        return Err(Failure::Usage(why));
     }
     write(Path::new(name.as_str()), &name)?;
     match format {

@@ -15,8 +15,8 @@ use onrush_runtime::{
 };
 use onrush_server::BoundServer;
 use onrush_types::{
-    Code, DEFAULT_NAMESPACE, FunctionName, FunctionSpec, InvocationId, Label, Limits, LogStream, Revision, RuntimeKind,
-    VersionNumber,
+    ArtifactRef, Code, DEFAULT_NAMESPACE, FunctionName, FunctionSpec, InvocationId, Label, Limits, LogStream, Revision,
+    RuntimeKind, VersionNumber,
 };
 use tokio::{
     runtime::{Builder, Handle},
@@ -53,18 +53,23 @@ async fn serve(verb: Serve, guests: Handle) -> Result<(), Failure> {
     let mut signalled = async move || {
         tokio::select! { _ = interrupts.recv() => {}, _ = terminations.recv() => {} }
     };
+    // Before the port is taken: a wrong file is the likelier mistake.
+    let artifact = artifact::read(&verb.file)?;
     let scratch = tempfile::Builder::new().prefix("onrush-serve-").tempdir()?;
     let config = onrush_gateway::Config::default();
     let server = BoundServer::bind(config.server.clone(), verb.addr);
     let server = server.map_err(|error| Failure::new(Code::Conflict, format!("--addr: {error}")))?;
     let one = tokio::select! {
-        one = prepare(&verb, guests, scratch.path().join("compiled")) => one?,
+        one = prepare(&verb, artifact.id, guests, scratch.path().join("compiled")) => one?,
         () = signalled() => return Ok(()),
     };
     let gateway = Gateway::standalone(config, one);
     // Programs wait for this line and expect it to be the first one, so logging starts behind it.
     eprintln!("Serving HTTP on http://{}/", server.local_addr());
     telemetry::init_logs("warn", LogFormat::Text)?;
+    if !verb.egress.is_empty() {
+        eprintln!("warning: --egress opens nothing yet: functions have no network");
+    }
     let (drain, force) = (CancellationToken::new(), CancellationToken::new());
     let serving = gateway.serve(server, drain.clone(), force.clone());
     tokio::pin!(serving);
@@ -81,13 +86,17 @@ async fn serve(verb: Serve, guests: Handle) -> Result<(), Failure> {
     }
 }
 
-async fn prepare(verb: &Serve, guests: Handle, cache: std::path::PathBuf) -> Result<Standalone, Failure> {
-    let artifact = artifact::read(&verb.file)?;
+async fn prepare(
+    verb: &Serve,
+    code: ArtifactRef,
+    guests: Handle,
+    cache: std::path::PathBuf,
+) -> Result<Standalone, Failure> {
     let spec = FunctionSpec {
         limits: Limits { timeout: verb.timeout, reuse: verb.reuse, ..Limits::default() },
         environment: verb.env.iter().cloned().collect(),
         egress: verb.egress.clone(),
-        ..FunctionSpec::new(RuntimeKind::Wasm, artifact.id)
+        ..FunctionSpec::new(RuntimeKind::Wasm, code)
     };
     let problems: Vec<_> = spec.problems().iter().map(ToString::to_string).collect();
     if !problems.is_empty() {
@@ -104,7 +113,7 @@ async fn prepare(verb: &Serve, guests: Handle, cache: std::path::PathBuf) -> Res
         function,
         version: target.version,
         path: verb.file.clone(),
-        digest: artifact.id.digest,
+        digest: code.digest,
         spec: Arc::new(spec),
         log: Arc::new(Terminal::new()),
     };

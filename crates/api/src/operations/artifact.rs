@@ -27,7 +27,10 @@ impl Api {
     pub(crate) async fn upload(&self, said: Announced, bytes: ByteStream) -> Result<ArtifactRef, ApiError> {
         let _place = enter(&self.uploads, "uploads")?;
         let limit = self.config.max_artifact;
-        let too_large = || ApiError::new(Code::TooLarge, format!("an artifact has at most {limit} bytes here"));
+        let too_large = || {
+            let most = bytesize::ByteSize(limit);
+            ApiError::new(Code::TooLarge, format!("the artifact is larger than {most}, the most that this node takes"))
+        };
         if said.size.is_some_and(|size| size > limit) {
             return Err(too_large());
         }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     internal::{self as pb, worker_client::WorkerClient},
-    peers::{PeerChannel, Peers},
+    peers::{PeerChannel, Peers, never_connected},
 };
 
 /// How long an address is believed before it is looked up again. A node that moved is found after this time, or at once
@@ -168,16 +168,6 @@ async fn finish(frames: &mut Streaming<pb::ReplyFrame>) {
 
 fn worker_lost(status: Status) -> BodyError {
     BodyError::new(Code::OutcomeUnknown, format!("the reply broke off: {}", status.message()))
-}
-
-fn never_connected(status: &Status) -> bool {
-    causes(status).any(|error| {
-        // tonic wraps what the connector says, but not its own time limit around it. That one stands bare below the
-        // transport's error; below anything that happens to a connection once it is there stands hyper's.
-        let bare = error.is::<tonic::transport::Error>().then(|| error.source()).flatten();
-        let late = bare.and_then(|error| error.downcast_ref::<std::io::Error>());
-        error.is::<tonic::ConnectError>() || late.is_some_and(|error| error.kind() == std::io::ErrorKind::TimedOut)
-    })
 }
 
 fn causes(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {

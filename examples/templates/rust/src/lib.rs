@@ -10,6 +10,7 @@ struct Function;
 impl Guest for Function {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
         let path = request.path_with_query().unwrap_or_default();
+        println!("asked for {path}"); // `onrush logs` shows it
         respond(out, 200, "text/plain; charset=utf-8", format!("Hello from {{name}}! You asked for {path}\n").as_bytes());
     }
 }

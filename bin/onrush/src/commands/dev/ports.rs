@@ -49,7 +49,7 @@ fn free(address: SocketAddr, outcome: io::Result<()>) -> Result<(), Failure> {
         io::ErrorKind::AddrInUse => Failure::new(
             Code::Conflict,
             format!(
-                "port {} is in use; is another `onrush dev` running? Stop it, or move this one with --port-offset 1000",
+                "port {} is in use; is another `onrush dev` running? Stop it, or move this one with --port-offset 10000",
                 address.port()
             ),
         ),
@@ -69,6 +69,14 @@ mod tests {
             (0..64).map(|node| Ports::of(node, 0)).flat_map(|ports| [ports.gateway, ports.api, ports.peer]).collect();
         let distinct: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(distinct.len(), all.len());
+    }
+
+    #[test]
+    fn the_offset_that_is_advised_leaves_the_usual_ports_alone() {
+        let all =
+            |offset| (0..64).map(move |node| Ports::of(node, offset)).flat_map(|it| [it.gateway, it.api, it.peer]);
+        let usual: std::collections::BTreeSet<_> = all(0).collect();
+        assert!(all(10_000).all(|port| !usual.contains(&port)));
     }
 
     #[test]
