@@ -146,7 +146,8 @@ async fn a_node_that_is_told_to_stop_loses_no_call() {
     // Clients of the other gateways; the stopping node works for them until it has drained.
     let urls: Vec<_> = [1, 2].map(|node| format!("{}/function/hello", cluster.members[node].gateway())).to_vec();
     let load = onrush_tests::load::Load::start(&cluster.http, &urls, 16);
-    wait::until("the load to run", PATIENCE, async || (load.ended() > 200).then_some(()).ok_or("not yet".into())).await;
+    let works = async || if load.ran_on("n1") > 20 { Ok(()) } else { Err(format!("{} calls", load.ended())) };
+    wait::until("the node to work for the others", PATIENCE, works).await;
     let stopping = cluster.members[0].running();
     stopping.signal(rustix::process::Signal::TERM);
     assert_eq!(stopping.ended(PATIENCE).await, 0);
@@ -158,7 +159,6 @@ async fn a_node_that_is_told_to_stop_loses_no_call() {
     let calls = load.finish().await;
     let lost: Vec<_> = calls.iter().filter(|call| call.status != Some(200)).collect();
     assert!(lost.is_empty(), "{} of {} calls were lost: {:?}", lost.len(), calls.len(), &lost[..lost.len().min(5)]);
-    assert!(calls.iter().any(|call| call.node == "n1"), "the stopped node never worked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -62,6 +62,14 @@ impl Load {
         self.calls.lock().expect("no panic under the lock").len()
     }
 
+    /// How many of them one node ran.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn ran_on(&self, node: &str) -> usize {
+        self.calls.lock().expect("no panic under the lock").iter().filter(|call| call.node == node).count()
+    }
+
     /// Stops it and returns every call.
     ///
     /// # Panics

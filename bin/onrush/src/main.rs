@@ -2,6 +2,11 @@
 //!
 //! Knows: what people type, and how answers look in a terminal.
 //! Does not know: any rule of the cluster; those are behind the API.
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    reason = "doc comments on arguments are the text of --help, where NAME[@VERSION] and addresses stand as they are typed"
+)]
 mod args;
 mod artifact;
 mod client;
