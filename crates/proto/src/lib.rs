@@ -20,6 +20,7 @@ pub use self::error::{FormatError, call_status, code_status, status_code};
 #[allow(
     missing_docs,
     unreachable_pub,
+    rustdoc::all,
     clippy::all,
     clippy::pedantic,
     clippy::allow_attributes_without_reason,
@@ -33,6 +34,7 @@ pub mod internal {
 #[allow(
     missing_docs,
     unreachable_pub,
+    rustdoc::all,
     clippy::all,
     clippy::pedantic,
     clippy::allow_attributes_without_reason,

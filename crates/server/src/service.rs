@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 
 use crate::activity::Activity;
 
-/// Who is at the other end of a connection. Services behind [`tower`] find it among a request's extensions.
+/// Who is at the other end of a connection. Services behind [`tower()`] find it among a request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
