@@ -7,7 +7,7 @@ use onrush_types::NodeId;
 use openraft::{ChangeMembers, EmptyNode};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Change, DeathWatch, Situation, next_change};
 use crate::{Consensus, standing::Standing};
@@ -15,6 +15,7 @@ use crate::{Consensus, standing::Standing};
 /// Runs until `stop`.
 pub(crate) async fn run(consensus: Arc<Consensus>, stop: CancellationToken) {
     let mut watch = DeathWatch::default();
+    let mut leader = None;
     let mut ticks = interval(consensus.config.membership_interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -22,6 +23,14 @@ pub(crate) async fn run(consensus: Arc<Consensus>, stop: CancellationToken) {
             biased;
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
+        }
+        let leads = consensus.leader();
+        if leads != leader {
+            leader = leads;
+            match leads {
+                Some(node) => info!(leader = %node, "this node knows a leader"),
+                None => warn!("this node knows no leader: deploys wait, calls go on"),
+            }
         }
         if consensus.standing() != Standing::Leading {
             // Whoever leads next watches for itself: what this node saw before it was cut off proves nothing.
