@@ -145,6 +145,14 @@ impl Cluster {
         for member in &mut self.members {
             member.running().ready(PATIENCE).await;
         }
+        let count = self.members.len();
+        let all_ready = |status: &Value| {
+            let nodes = status["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
+            nodes.iter().filter(|node| node["ready"] == true).count() >= count
+        };
+        for node in 0..count {
+            self.status_until(node, "each node to know that the others serve", PATIENCE, all_ready).await;
+        }
     }
 
     /// Starts one node and waits until it is ready.

@@ -26,8 +26,8 @@ use crate::{
     words::{gossip_name, say, say_state},
 };
 
-/// How many peers hear a goodbye directly; the others hear it from them.
-const GOODBYES: usize = 16;
+/// How many peers hear of a change directly; the others hear it from them.
+const DIRECTLY: usize = 16;
 const LOOKUP_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What gossip travels over.
@@ -166,18 +166,8 @@ impl Cluster {
         if self.inner.left.swap(true, Ordering::SeqCst) {
             return;
         }
-        let peers: Vec<_> = {
-            let view = self.inner.view.borrow();
-            let others = view.alive().filter(|node| node.id != self.inner.me);
-            others.map(|node| node.addresses.peer).take(GOODBYES).collect()
-        };
         self.inner.speak().await;
-        for peer in &peers {
-            if let Err(error) = self.inner.handle.gossip(*peer) {
-                debug!(%error, "gossip is gone already");
-            }
-        }
-        if !peers.is_empty() {
+        if self.inner.tell_others() > 0 {
             tokio::time::sleep((self.inner.config.interval * 2).min(Duration::from_secs(2))).await;
         }
         if self.inner.handle.initiate_shutdown().is_ok() {
@@ -216,15 +206,31 @@ impl Inner {
         self.handle.with_chitchat(|gossip| gossip.self_node_state().set(key, &value)).await;
     }
 
+    /// Gossips with some peers now instead of at the next interval. How many there were.
+    fn tell_others(&self) -> usize {
+        let view = Arc::clone(&self.view.borrow());
+        let others = view.alive().filter(|node| node.id != self.me).take(DIRECTLY);
+        let told = others.map(|node| self.handle.gossip(node.addresses.peer));
+        let (sent, gone): (Vec<_>, Vec<_>) = told.partition(Result::is_ok);
+        if let Some(Err(error)) = gone.first() {
+            debug!(%error, "gossip is gone already");
+        }
+        sent.len()
+    }
+
     /// Turns what gossip hears into views. Returns when gossip is gone.
     async fn follow(&self) {
         let mut living = self.handle.with_chitchat(|gossip| gossip.live_nodes_watcher()).await;
-        // Words of dead nodes and the end of their grace wake nobody.
-        let mut tick = tokio::time::interval(self.config.interval * 10);
+        // chitchat looks at the living once an interval; what a peer told directly (ready, draining, gone) shows earlier.
+        let mut tick = tokio::time::interval(self.config.interval / 4);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 changed = living.changed() => if changed.is_err() { return },
-                () = self.unsaid.notified() => self.speak().await,
+                () = self.unsaid.notified() => {
+                    self.speak().await;
+                    self.tell_others();
+                }
                 _ = tick.tick() => {}
             }
             self.refold().await;
@@ -272,7 +278,7 @@ impl Inner {
     async fn greet(&self, seed: &str) {
         match tokio::time::timeout(LOOKUP_PATIENCE, self.network.resolve(seed)).await {
             Ok(Ok(addresses)) => {
-                for address in addresses.into_iter().filter(|address| *address != self.peer).take(GOODBYES) {
+                for address in addresses.into_iter().filter(|address| *address != self.peer).take(DIRECTLY) {
                     if let Err(error) = self.handle.gossip(address) {
                         debug!(%error, "gossip is gone");
                     }
