@@ -193,8 +193,17 @@ impl Listeners {
     /// Answers peers from now on, and tells everybody else to wait. The token ends the waiting.
     fn open(self, foundation: &Foundation, supervisor: &mut Supervisor) -> anyhow::Result<(Open, CancellationToken)> {
         let waiting = supervisor.stop_of(Stage::Ingress).child_token();
-        for listener in [self.gateway.another()?, self.api.another()?] {
-            tokio::spawn(waiting_room::serve(listener, foundation.health.clone(), waiting.clone()));
+        for (name, listener) in
+            [("gateway's waiting room", self.gateway.another()?), ("api's waiting room", self.api.another()?)]
+        {
+            let room = waiting_room::serve(listener, foundation.health.clone(), waiting.clone());
+            let stop = supervisor.stop_of(Stage::Ingress);
+            supervisor.spawn(Stage::Ingress, name, async move {
+                room.await;
+                // It closes long before its stage ends; the supervisor would take that for a failure.
+                stop.cancelled().await;
+                Ok(())
+            });
         }
         let peers = peer_server::serve(
             self.peer,
