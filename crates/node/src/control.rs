@@ -21,6 +21,7 @@ const LOGS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// What this node does when it, or a peer, is asked.
 pub(crate) struct Myself {
+    pub(crate) consensus: Arc<Consensus>,
     pub(crate) worker: Arc<Worker>,
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) health: Health,
@@ -48,11 +49,7 @@ impl LocalNode for Myself {
     }
 
     async fn await_revision(&self, revision: Revision, timeout: Duration) -> Revision {
-        let mut catalog = self.catalog.clone();
-        // A timeout or a closed channel leaves the revision as it is, which the caller sees.
-        let _late =
-            tokio::time::timeout(timeout, catalog.wait_for(|catalog| catalog.revision >= revision)).await.is_err();
-        self.catalog.borrow().revision
+        self.consensus.await_revision(revision, timeout).await
     }
 
     fn logs(&self, query: &LogQuery) -> LogStreamOf {
@@ -64,7 +61,6 @@ impl LocalNode for Myself {
 pub(crate) struct Control {
     pub(crate) myself: Arc<Myself>,
     pub(crate) me: NodeId,
-    pub(crate) consensus: Arc<Consensus>,
     pub(crate) view: watch::Receiver<Arc<ClusterView>>,
     pub(crate) peers: ControlClient,
 }
@@ -75,9 +71,9 @@ impl NodeControl for Control {
         let catalog = self.myself.catalog.borrow().clone();
         let seen = Seen {
             view: self.view.borrow().clone(),
-            voters: self.consensus.voters().borrow().clone(),
-            leader: self.consensus.leader(),
-            quorum: self.consensus.has_quorum(),
+            voters: self.myself.consensus.voters().borrow().clone(),
+            leader: self.myself.consensus.leader(),
+            quorum: self.myself.consensus.has_quorum(),
         };
         status_of(&catalog, &seen, self.me)
     }

@@ -88,6 +88,7 @@ pub(crate) async fn furnish(
     let router = place_router(&foundation, &bearings, &worker);
     // What operators and users talk to.
     let myself = Arc::new(Myself {
+        consensus: consensus.clone(),
         worker: worker.clone(),
         cluster: cluster.clone(),
         health: foundation.health.clone(),
@@ -97,7 +98,6 @@ pub(crate) async fn furnish(
     let control = Control {
         myself: myself.clone(),
         me: bearings.me,
-        consensus: consensus.clone(),
         view: bearings.view.clone(),
         peers: ControlClient::new(bearings.peers()),
     };
