@@ -3,6 +3,9 @@
 # Needs root, debootstrap and Docker. Takes the packages from the mirror that apt on this machine uses.
 set -euo pipefail
 
+# shellcheck source=deploy/lib/packages.sh
+source "$(dirname "$0")/lib/packages.sh"
+
 readonly TAG="${ONRUSH_BASE_IMAGE:-onrush-base:bookworm}"
 readonly SUITE=bookworm
 # ip(8) is for the network tests, curl for the health check.
@@ -34,7 +37,7 @@ main() {
     return
   fi
   [[ $(id -u) == 0 ]] || die "debootstrap needs root: run 'sudo deploy/base-image.sh'"
-  command -v debootstrap >/dev/null || die "debootstrap is missing: run 'apt-get install -y debootstrap'"
+  command -v debootstrap >/dev/null || need_packages "the base image is made of Debian's packages" debootstrap
 
   work=$(mktemp -d)
   # A failed debootstrap leaves its mounts behind; --one-file-system keeps `rm` out of them.
