@@ -15,9 +15,11 @@ const LAYERS: &[(&str, u8)] = &[
     ("onrush-catalog", 1),
     ("onrush-invoke", 1),
     ("onrush-server", 1),
+    ("onrush-filters", 2),
     ("onrush-proto", 2),
     ("onrush-runtime", 2),
     ("onrush-api", 3),
+    ("onrush-sharing", 3),
     ("onrush-artifacts", 3),
     ("onrush-cluster", 3),
     ("onrush-consensus", 3),
@@ -27,6 +29,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("onrush-node", 4),
     ("onrush", 5),
     ("onrush-sim", 6),
+    ("onrush-bench", 6),
     // The harness knows the command line alone; who tests a binary may use it.
     ("onrush-tests", 0),
 ];

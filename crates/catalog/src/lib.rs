@@ -17,6 +17,8 @@ pub use self::{
     command::{Command, Committed, Outcome, Proposal, Refusal},
     control::{ClusterStatus, ControlError, LogQuery, LogStreamOf, NodeControl, NodeStatus},
     placement::{serves, serving, share_of_cap},
-    state::{Catalog, ClusterIdentity, Function, FunctionVersion, NodeRecord, REQUESTS_REMEMBERED, VERSIONS_KEPT},
+    state::{
+        Catalog, ClusterIdentity, Function, FunctionVersion, NodeRecord, REQUESTS_REMEMBERED, Route, VERSIONS_KEPT,
+    },
     store::{CatalogStore, CommitError},
 };

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use imbl::{OrdMap, Vector};
 use onrush_types::{
     ClusterId, FunctionName, FunctionRef, FunctionSpec, Label, NodeId, Qualifier, RequestId, Revision, Roles,
-    VersionNumber,
+    RouteName, RouteSpec, VersionNumber,
 };
 
 use crate::Committed;
@@ -69,6 +69,17 @@ pub struct FunctionVersion {
     pub spec: FunctionSpec,
 }
 
+/// A route as the cluster agreed on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Its name.
+    pub name: RouteName,
+    /// The revision that changed it last.
+    pub changed: Revision,
+    /// What it is.
+    pub spec: RouteSpec,
+}
+
 impl Function {
     /// The version that a qualifier means.
     pub fn resolve(&self, qualifier: &Qualifier) -> Option<&Arc<FunctionVersion>> {
@@ -95,6 +106,8 @@ pub struct Catalog {
     pub functions: OrdMap<FunctionName, Arc<Function>>,
     /// The highest version numbers of removed functions, so that a number never means two different things.
     pub retired: OrdMap<FunctionName, VersionNumber>,
+    /// Which requests go to which function, by name.
+    pub routes: OrdMap<RouteName, Arc<Route>>,
     /// First outcomes by request.
     pub requests: OrdMap<RequestId, Committed>,
     /// The requests in the order of their coming; the oldest is forgotten first.

@@ -100,7 +100,7 @@ async fn call(gateway: &Gateway, client: &Client, call: Call) -> Result<(http::r
     let head_only = parts.method == Method::HEAD;
     let request = Request::from_parts(parts, body);
     let span = tracing::debug_span!("call", invocation = %id, function = %resolved.target.function);
-    let invocation = Invocation { id, target: resolved.target, deadline, attempt: 1, request };
+    let invocation = Invocation { id, target: resolved.target, deadline, attempt: 1, sharing: None, request };
     let replied = deadline.bound(gateway.invoke.invoke(invocation).instrument(span)).await;
     overrun.check()?;
     let reply = replied.unwrap_or_else(|_| Err(late(asked.unwrap_or(resolved.timeout).min(resolved.timeout))))?;

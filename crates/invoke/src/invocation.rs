@@ -2,7 +2,7 @@
 
 use onrush_types::{FunctionName, InvocationId, Revision, VersionNumber};
 
-use crate::{Body, Deadline};
+use crate::{Body, Deadline, Sharing};
 
 /// What is called: an alias or `latest` is already resolved to a version, at the edge, once.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,6 +26,8 @@ pub struct Invocation {
     pub deadline: Deadline,
     /// 1 for the first try; a worker refuses a second one only at its hard limit.
     pub attempt: u8,
+    /// What it may share with others that ask for the same; none for a call of its own.
+    pub sharing: Option<Box<Sharing>>,
     /// What the function sees. The URI is in origin form behind `http://authority`: scheme and authority are set.
     pub request: http::Request<Body>,
 }

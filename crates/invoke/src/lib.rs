@@ -9,6 +9,7 @@ mod error;
 pub mod fake;
 mod invocation;
 mod reply;
+mod sharing;
 
 use async_trait::async_trait;
 
@@ -18,6 +19,7 @@ pub use self::{
     error::{InvokeError, Reached},
     invocation::{Invocation, Target},
     reply::{LoadReport, Reply},
+    sharing::{Caching, Coalesce, Scope, Sharing, SharingKey},
 };
 
 /// Carries one call to its reply. Every hop of the data path is one of these: the worker on this node, another node,

@@ -244,7 +244,7 @@ impl Spare {
 impl Invoke for Router {
     async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError> {
         let endpoints = self.endpoints();
-        let Invocation { id, target, deadline, mut attempt, mut request } = call;
+        let Invocation { id, target, deadline, mut attempt, sharing, mut request } = call;
         let (mut tried, mut failed_connects, mut moved) = (Vec::new(), 0, false);
         let Some(mut node) = self.pick(&endpoints, &target, &tried) else {
             self.metrics.no_worker.increment(1);
@@ -257,7 +257,8 @@ impl Invoke for Router {
             } else {
                 (Spare::Nothing, request)
             };
-            let call = Invocation { id, target: target.clone(), deadline, attempt, request: sent };
+            let sharing = sharing.clone();
+            let call = Invocation { id, target: target.clone(), deadline, attempt, sharing, request: sent };
             let error = match self.send(&endpoints, &node, call).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,

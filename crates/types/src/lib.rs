@@ -10,6 +10,7 @@ mod label;
 mod log;
 mod name;
 mod node;
+mod route;
 
 pub use self::{
     code::{Code, Meaning, Origin},
@@ -20,6 +21,7 @@ pub use self::{
     log::{LogLine, LogStream},
     name::{FunctionName, FunctionRef, Qualifier, RefError},
     node::{ClusterView, NodeAddresses, NodeInfo, Role, Roles},
+    route::{FilterUse, RouteName, RouteSpec},
 };
 
 /// The namespace that names without one belong to.

@@ -36,7 +36,8 @@ impl Api {
         let target = Target { function: version.function.clone(), version: version.number, revision: version.revision };
         let deadline = Deadline::after(version.spec.limits.timeout);
         let request = request(&target.function, call)?;
-        let reply = self.parts.invoke.invoke(Invocation { id, target, deadline, attempt: 1, request }).await?;
+        let reply =
+            self.parts.invoke.invoke(Invocation { id, target, deadline, attempt: 1, sharing: None, request }).await?;
         Ok(CallReply { response: reply.response, node: reply.node })
     }
 }

@@ -81,6 +81,7 @@ fn call(body: Body) -> Invocation {
         },
         deadline: Deadline::after(Duration::from_secs(20)),
         attempt: 2,
+        sharing: None,
         request: http::Request::post("http://example.com/a/b?c=d").body(body).unwrap(),
     }
 }

@@ -96,7 +96,7 @@ pub(super) struct CallMeta {
 
 /// Splits a call.
 pub(super) fn split(call: Invocation) -> (CallMeta, request::Parts, Body) {
-    let Invocation { id, target, deadline, attempt, request } = call;
+    let Invocation { id, target, deadline, attempt, sharing: _, request } = call;
     let (parts, body) = request.into_parts();
     (CallMeta { id, target, deadline, attempt }, parts, body)
 }
@@ -119,6 +119,7 @@ pub(super) fn invocation(head: Option<pb::CallHead>, body: Body) -> Result<Invoc
         target: Target { function, version: VersionNumber(head.version), revision: Revision(head.revision) },
         deadline: Deadline::after(Duration::from_micros(head.remaining_us)),
         attempt: u8::try_from(head.attempt).unwrap_or(u8::MAX),
+        sharing: None,
         request,
     })
 }

@@ -159,6 +159,7 @@ fn call(body: Body) -> Invocation {
         target: target(),
         deadline: Deadline::after(Duration::from_secs(5)),
         attempt: 1,
+        sharing: None,
         request: http::Request::post("http://f/").body(body).unwrap(),
     }
 }

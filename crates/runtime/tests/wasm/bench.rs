@@ -174,7 +174,7 @@ impl Guest {
     ) -> Result<http::Response<Body>, InvokeError> {
         let target = Target { function: function("f"), version: VersionNumber(1), revision: Revision(1) };
         let deadline = Deadline::after(timeout);
-        let call = Invocation { id: InvocationId::new(), target, deadline, attempt: 1, request };
+        let call = Invocation { id: InvocationId::new(), target, deadline, attempt: 1, sharing: None, request };
         self.prepared.call(call, Box::new(self.permits.clone())).await
     }
 

@@ -117,6 +117,7 @@ fn call(target: &Target, path: &str, timeout: Duration) -> Invocation {
         target: target.clone(),
         deadline: Deadline::after(timeout),
         attempt: 1,
+        sharing: None,
         request,
     }
 }
