@@ -21,7 +21,9 @@ pub use self::{
     log::{LogLine, LogStream},
     name::{FunctionName, FunctionRef, Qualifier, RefError},
     node::{ClusterView, NodeAddresses, NodeInfo, Role, Roles},
-    route::{FilterUse, RouteName, RouteSpec},
+    route::{
+        FilterUse, RESERVED_PATHS, ROUTE_METHODS, RouteClash, RouteName, RouteProblem, RouteSpec, Segment, segments,
+    },
 };
 
 /// The namespace that names without one belong to.
