@@ -1,14 +1,19 @@
 //! How a command changes the catalog. Pure, total and the same on every node: no clock, no randomness, no order of a
 //! hash map; a broken rule is an outcome, never an error (P10).
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use onrush_types::{ClusterId, Code, FunctionName, FunctionSpec, Label, NodeId, Revision, Roles};
+use imbl::OrdMap;
+use onrush_types::{
+    ClusterId, Code, FunctionName, FunctionSpec, Label, NodeId, Qualifier, Revision, Roles, VersionNumber,
+};
 
 use crate::{
     Catalog, ClusterIdentity, Command, Committed, Function, FunctionVersion, NodeRecord, Outcome, Proposal,
     REQUESTS_REMEMBERED, Refusal, VERSIONS_KEPT,
 };
+
+mod routes;
 
 /// Longest peer address that is taken: a DNS name and a port.
 const LONGEST_ADDRESS: usize = 262;
@@ -67,7 +72,11 @@ impl Catalog {
             Command::RemoveNode { node } => self.remove_node(*node),
             Command::SetVoters { wanted } => self.set_voters(*wanted),
             Command::PutFunction { name, spec, expected } => self.put(name, spec, *expected, proposal.at_ms),
-            Command::RemoveFunction { name } => self.remove(name),
+            Command::RemoveFunction { name, with_routes } => self.remove(name, *with_routes),
+            Command::SetRoute { name, spec, needs_idempotence, expected } => {
+                self.set_route(name, spec, *needs_idempotence, *expected)
+            }
+            Command::RemoveRoute { name } => self.remove_route(name),
         }
     }
 
@@ -157,6 +166,7 @@ impl Catalog {
             let version = function.latest.number;
             return Ok(Effect::Nothing(Outcome::FunctionPut { version, changed: false }));
         }
+        self.check_idempotence(name, spec.idempotent)?;
         let newest = known.as_ref().map(|function| function.latest.number);
         let before = newest.or_else(|| self.retired.get(name).copied()).unwrap_or_default();
         let revision = self.revision.next();
@@ -169,21 +179,51 @@ impl Catalog {
         });
         let mut versions = known.map(|function| function.versions.clone()).unwrap_or_default();
         versions.insert(version.number, Arc::clone(&version));
-        while versions.len() > VERSIONS_KEPT {
-            versions = versions.without_min().1;
-        }
+        self.forget_versions(name, &mut versions)?;
         let number = version.number;
         let function = Function { name: name.clone(), changed: revision, versions, latest: version };
         self.functions.insert(name.clone(), Arc::new(function));
         Ok(Effect::Changed(Outcome::FunctionPut { version: number, changed: true }))
     }
 
-    fn remove(&mut self, name: &FunctionName) -> Result<Effect, Refusal> {
-        let gone = self.functions.remove(name).ok_or_else(|| {
+    /// Lets the oldest versions go until there are as many as are kept. Those that routes name stay, and the newest.
+    fn forget_versions(&self, name: &FunctionName, versions: &mut Versions) -> Result<(), Refusal> {
+        if versions.len() <= VERSIONS_KEPT {
+            return Ok(());
+        }
+        let named: BTreeSet<_> = self.routes_to(name).filter_map(|route| pinned(&route.spec.qualifier)).collect();
+        while versions.len() > VERSIONS_KEPT {
+            let newest = versions.get_max().map(|(number, _)| *number);
+            let oldest = versions.keys().find(|number| !named.contains(number) && Some(**number) != newest).copied();
+            let Some(oldest) = oldest else {
+                let why = format!(
+                    "{name} cannot be deployed: routes name each of its {VERSIONS_KEPT} versions, as many as are kept; \
+                     set or remove one of those routes first"
+                );
+                return Err(refuse(Code::Conflict, why));
+            };
+            versions.remove(&oldest);
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &FunctionName, with_routes: bool) -> Result<Effect, Refusal> {
+        let newest = self.functions.get(name).map(|function| function.latest.number).ok_or_else(|| {
             refuse(Code::NotFound, format!("there is no function {name}; `onrush list` shows those there are"))
         })?;
-        self.retired.insert(name.clone(), gone.latest.number);
+        self.release_routes(name, with_routes)?;
+        self.functions.remove(name);
+        self.retired.insert(name.clone(), newest);
         Ok(Effect::Changed(Outcome::Done))
+    }
+}
+
+type Versions = OrdMap<VersionNumber, Arc<FunctionVersion>>;
+
+fn pinned(qualifier: &Qualifier) -> Option<VersionNumber> {
+    match qualifier {
+        Qualifier::Version(number) => Some(*number),
+        Qualifier::Latest | Qualifier::Alias(_) => None,
     }
 }
 

@@ -1,7 +1,8 @@
 //! Commands: the only way to change the catalog.
 
 use onrush_types::{
-    ClusterId, Code, FunctionName, FunctionSpec, Label, NodeId, RequestId, Revision, Roles, VersionNumber,
+    ClusterId, Code, FunctionName, FunctionSpec, Label, NodeId, RequestId, Revision, Roles, RouteName, RouteSpec,
+    VersionNumber,
 };
 
 /// A change that somebody asks for.
@@ -69,6 +70,25 @@ pub enum Command {
     RemoveFunction {
         /// Which function.
         name: FunctionName,
+        /// Remove the routes that point to it as well, instead of refusing.
+        with_routes: bool,
+    },
+    /// Adds a route, or replaces the one of this name. The same route again changes nothing.
+    SetRoute {
+        /// Which route.
+        name: RouteName,
+        /// What it shall be.
+        spec: RouteSpec,
+        /// Its filters need a function that may be called twice. The proposer says so, because these rules do not know
+        /// what filters mean.
+        needs_idempotence: bool,
+        /// Refuse unless the route was last changed by this revision; 0 means that it must not exist.
+        expected: Option<Revision>,
+    },
+    /// Removes a route.
+    RemoveRoute {
+        /// Which route.
+        name: RouteName,
     },
 }
 
@@ -95,6 +115,11 @@ pub enum Outcome {
         /// The version's number.
         version: VersionNumber,
         /// Whether the command made it.
+        changed: bool,
+    },
+    /// The route is what was asked for; `changed` is false where it was that already.
+    RoutePut {
+        /// Whether the command made it so.
         changed: bool,
     },
     /// It broke a rule; nothing changed.
@@ -128,9 +153,10 @@ impl Committed {
     pub fn accepted(self) -> Result<(Revision, Outcome), Refusal> {
         match self.outcome {
             Outcome::Refused(refusal) => Err(refusal),
-            outcome @ (Outcome::Done | Outcome::NodeAllocated(_) | Outcome::FunctionPut { .. }) => {
-                Ok((self.revision, outcome))
-            }
+            outcome @ (Outcome::Done
+            | Outcome::NodeAllocated(_)
+            | Outcome::FunctionPut { .. }
+            | Outcome::RoutePut { .. }) => Ok((self.revision, outcome)),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the cluster agrees on: nodes, functions and their versions; and the pure rules that change it.
+//! What the cluster agrees on: nodes, functions and their versions, routes; and the pure rules that change it.
 //!
 //! Knows: every command, what it does to the catalog and when it is refused.
 //! Does not know: how agreement is reached, how bytes are written, the clock.
@@ -18,7 +18,8 @@ pub use self::{
     control::{ClusterStatus, ControlError, LogQuery, LogStreamOf, NodeControl, NodeStatus},
     placement::{serves, serving, share_of_cap},
     state::{
-        Catalog, ClusterIdentity, Function, FunctionVersion, NodeRecord, REQUESTS_REMEMBERED, Route, VERSIONS_KEPT,
+        Catalog, ClusterIdentity, Function, FunctionVersion, NodeRecord, REQUESTS_REMEMBERED, ROUTES_IN_ALL,
+        ROUTES_PER_NAMESPACE, Route, VERSIONS_KEPT,
     },
     store::{CatalogStore, CommitError},
 };

@@ -17,6 +17,12 @@ pub const REQUESTS_REMEMBERED: usize = 65_536;
 /// How many versions of a function are kept; the oldest goes when another comes.
 pub const VERSIONS_KEPT: usize = 64;
 
+/// How many routes a namespace may have.
+pub const ROUTES_PER_NAMESPACE: usize = 1_000;
+
+/// How many routes the cluster may have: each gateway keeps all of them, ready to match.
+pub const ROUTES_IN_ALL: usize = 10_000;
+
 /// Who this cluster is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClusterIdentity {
@@ -78,6 +84,8 @@ pub struct Route {
     pub changed: Revision,
     /// What it is.
     pub spec: RouteSpec,
+    /// Its filters need a function that may be called twice, as whoever proposed it said.
+    pub needs_idempotence: bool,
 }
 
 impl Function {
@@ -133,5 +141,15 @@ impl Catalog {
     /// Functions of one namespace, by name.
     pub fn functions_in(&self, namespace: &Label) -> impl Iterator<Item = &Arc<Function>> {
         self.functions.values().filter(move |function| function.name.namespace == *namespace)
+    }
+
+    /// Routes of one namespace, by name.
+    pub fn routes_in(&self, namespace: &Label) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes.values().filter(move |route| route.name.namespace == *namespace)
+    }
+
+    /// Routes that point to a function, by name.
+    pub fn routes_to(&self, function: &FunctionName) -> impl Iterator<Item = &Arc<Route>> {
+        self.routes_in(&function.namespace).filter(move |route| route.spec.function == function.name)
     }
 }

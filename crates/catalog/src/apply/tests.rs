@@ -3,6 +3,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod routes;
+
 const fn version(number: u64) -> VersionNumber {
     VersionNumber(number)
 }
@@ -108,7 +110,7 @@ fn versions_count_up_and_an_equal_deploy_changes_nothing() {
 fn a_removed_function_comes_back_under_new_version_numbers() {
     let mut catalog = formed();
     catalog.apply(&propose(put(1, None)));
-    catalog.apply(&propose(Command::RemoveFunction { name: thumbnail() }));
+    catalog.apply(&propose(Command::RemoveFunction { name: thumbnail(), with_routes: false }));
     assert!(catalog.functions.is_empty());
     let again = catalog.apply(&propose(put(1, None))).outcome;
     assert_eq!(again, Outcome::FunctionPut { version: version(2), changed: true });
@@ -160,8 +162,14 @@ fn any_command() -> impl Strategy<Value = Command> {
         (0u64..6).prop_map(|id| Command::RemoveNode { node: NodeId(id) }),
         any::<u8>().prop_map(|wanted| Command::SetVoters { wanted }),
         (0u8..3, proptest::option::of(0u64..9)).prop_map(|(seed, at)| put(seed, at.map(Revision))),
-        names.prop_map(|name| Command::RemoveFunction { name: FunctionName::new(label("default"), label(name)) }),
-        Just(Command::RemoveFunction { name: thumbnail() }),
+        (0u8..3, any::<bool>()).prop_map(|(seed, idempotent)| routes::put_idempotent(seed, idempotent)),
+        names.prop_map(|name| Command::RemoveFunction {
+            name: FunctionName::new(label("default"), label(name)),
+            with_routes: true,
+        }),
+        Just(Command::RemoveFunction { name: thumbnail(), with_routes: false }),
+        routes::any_set(),
+        (0u8..3).prop_map(|n| Command::RemoveRoute { name: routes::name("default", &format!("r{n}")) }),
         any::<String>().prop_map(|peer| Command::UpdateNode { node: NodeId(1), peer, roles: Roles::default() }),
     ]
 }
@@ -189,11 +197,13 @@ proptest! {
             if matches!(committed.outcome, Outcome::Refused(_)) {
                 prop_assert_eq!(&catalog.nodes, &before.nodes);
                 prop_assert_eq!(&catalog.functions, &before.functions);
+                prop_assert_eq!(&catalog.routes, &before.routes);
                 prop_assert_eq!(catalog.revision, before.revision);
             }
             for function in catalog.functions.values() {
                 prop_assert_eq!(function.versions.get_max().map(|(n, _)| *n), Some(function.latest.number));
             }
+            routes::check(&catalog)?;
         }
     }
 }

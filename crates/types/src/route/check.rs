@@ -6,7 +6,7 @@ use super::{
     FilterUse, ROUTE_METHODS, RouteProblem, RouteSpec,
     path::{self, shortened},
 };
-use crate::Label;
+use crate::{Label, Qualifier};
 
 /// Longest host, in bytes (RFC 1035).
 const LONGEST_HOST: usize = 253;
@@ -39,6 +39,12 @@ impl RouteSpec {
             if let Some(why) = method_problem(method, &self.methods[..at]) {
                 add(&format!("methods[{at}]"), why);
             }
+        }
+        if let Qualifier::Alias(alias) = &self.qualifier {
+            add(
+                "qualifier",
+                format!("{alias:?} would be an alias; those come with a later release. Say a version's number"),
+            );
         }
         if self.filters.len() > MOST_FILTERS {
             add("filters", format!("at most {MOST_FILTERS}, not {}", self.filters.len()));

@@ -45,6 +45,7 @@ fn everything_that_is_wrong_is_named_with_its_place() {
         "path": "/a//{b}c/../{d}/{d}",
         "methods": ["GET", "get", "GET", "TRACE"],
         "function": "f",
+        "qualifier": "live",
         "filters": [{ "use": "cache" }, { "use": "Rate limit", "deep": deep }, { "use": "x", "n": 0.1 }],
     }));
     let expected = [
@@ -56,6 +57,7 @@ fn everything_that_is_wrong_is_named_with_its_place() {
         "methods[1]",
         "methods[2]",
         "methods[3]",
+        "qualifier",
         "filters[1].use",
         "filters[1].deep",
     ];
