@@ -1,7 +1,8 @@
-//! What is wrong with a list of filters, and what filters there are.
+//! What is wrong with a list of filters.
 
 use onrush_types::{FilterUse, RouteSpec};
-use serde::Serialize;
+
+use crate::{rules, stack};
 
 /// What a filter's rules may depend on beyond its parameters.
 #[derive(Debug, Clone, Copy)]
@@ -22,47 +23,24 @@ pub struct Problem {
     pub why: String,
 }
 
-/// A filter, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct FilterDoc {
-    /// Its name, as `use` spells it.
-    pub name: &'static str,
-    /// What it does, in a sentence.
-    pub summary: &'static str,
-    /// What it may be tuned to.
-    pub parameters: Vec<ParameterDoc>,
-    /// As in a manifest.
-    pub example: &'static str,
-}
-
-/// A parameter, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ParameterDoc {
-    /// Its name.
-    pub name: &'static str,
-    /// What it looks like, such as `100/s`.
-    pub form: &'static str,
-    /// What it is where it is left out; none if it must be given.
-    pub default: Option<String>,
-    /// What it means, with unit and limits.
-    pub meaning: &'static str,
+impl Problem {
+    /// A problem of a field of the filter at this position.
+    pub(crate) fn of(at: usize, field: &str, why: impl Into<String>) -> Self {
+        let place = if field.is_empty() { format!("filters[{at}]") } else { format!("filters[{at}].{field}") };
+        Self { place, why: why.into() }
+    }
 }
 
 /// Everything that is wrong with a route's filters; empty means that they may be committed.
-pub fn check(filters: &[FilterUse], _surroundings: Surroundings<'_>) -> Vec<Problem> {
-    let unknown = |(at, used): (usize, &FilterUse)| Problem {
-        place: format!("filters[{at}].use"),
-        why: format!("there is no filter {:?}", used.filter),
-    };
-    filters.iter().enumerate().map(unknown).collect()
+pub fn check(filters: &[FilterUse], surroundings: Surroundings<'_>) -> Vec<Problem> {
+    let (stack, mut problems) = stack::assemble(filters, &stack::Gateways::default());
+    problems.extend(rules::broken(filters, &stack, surroundings));
+    problems
 }
 
 /// The same for a whole route.
 pub fn check_route(route: &RouteSpec, idempotent: bool) -> Vec<Problem> {
-    check(&route.filters, Surroundings { idempotent, methods: &route.methods })
-}
-
-/// Every filter, in the order of the stack.
-pub fn documentation() -> Vec<FilterDoc> {
-    Vec::new()
+    let mut problems = check(&route.filters, Surroundings { idempotent, methods: &route.methods });
+    problems.extend(rules::unknown_parameters(&route.filters, &route.path));
+    problems
 }
