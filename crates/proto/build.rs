@@ -2,7 +2,8 @@
 
 use prost::Message as _;
 
-const PUBLIC: &[&str] = &["onrush/v1/functions.proto", "onrush/v1/invocations.proto", "onrush/v1/cluster.proto"];
+const PUBLIC: &[&str] =
+    &["onrush/v1/functions.proto", "onrush/v1/routes.proto", "onrush/v1/invocations.proto", "onrush/v1/cluster.proto"];
 const INTERNAL: &[&str] = &[
     "onrush/internal/v1/catalog.proto",
     "onrush/internal/v1/raft.proto",

@@ -70,7 +70,11 @@ impl Consensus {
         } else {
             match catalog.preview(proposal).outcome {
                 Outcome::Refused(refusal) if refusal.code == Code::BadRequest => Some(refusal),
-                Outcome::Done | Outcome::NodeAllocated(_) | Outcome::FunctionPut { .. } | Outcome::Refused(_) => None,
+                Outcome::Done
+                | Outcome::NodeAllocated(_)
+                | Outcome::FunctionPut { .. }
+                | Outcome::RoutePut { .. }
+                | Outcome::Refused(_) => None,
             }
         };
         refusal.map(|refusal| Committed { revision: catalog.revision, outcome: Outcome::Refused(refusal) })

@@ -153,7 +153,7 @@ impl Join for Joining {
             Outcome::Refused(Refusal { code, why }) => {
                 (NodeId::default(), Some(RefusalMessage { code: code.name().to_owned(), why }))
             }
-            Outcome::Done | Outcome::FunctionPut { .. } => {
+            Outcome::Done | Outcome::FunctionPut { .. } | Outcome::RoutePut { .. } => {
                 return Err(code_status(Code::BadRequest, "the request's id belongs to another request"));
             }
         };

@@ -78,7 +78,10 @@ impl Consensus {
                 // A removed node gets the log no more: it must not wait until it has applied the answer.
                 Some(Outcome::Refused(refusal)) if refusal.code == Code::NotFound => Err(self.leave().await),
                 Some(Outcome::Refused(refusal)) => Err(RunError::Refused(refusal.why)),
-                Some(Outcome::Done | Outcome::NodeAllocated(_) | Outcome::FunctionPut { .. }) | None => {
+                Some(
+                    Outcome::Done | Outcome::NodeAllocated(_) | Outcome::FunctionPut { .. } | Outcome::RoutePut { .. },
+                )
+                | None => {
                     // Late or not, the caller looks again.
                     let _applied = self.await_applied(decided.index, deadline).await;
                     Ok(())

@@ -2,6 +2,7 @@
 //!
 //! Whatever is kept on disk is sealed with a format version, see [`encode_stored`]. Nothing here panics on any bytes.
 mod command;
+mod route;
 mod rows;
 mod spec;
 mod stored;

@@ -9,8 +9,8 @@ use onrush_proto::{
     internal,
 };
 use onrush_types::{
-    ArtifactRef, ClusterId, Code, Digest, FunctionName, FunctionSpec, Label, Limits, NodeId, RequestId, Revision,
-    Roles, RuntimeKind, VersionNumber,
+    ArtifactRef, ClusterId, Code, Digest, FilterUse, FunctionName, FunctionSpec, Label, Limits, NodeId, Qualifier,
+    RequestId, Revision, Roles, RouteName, RouteSpec, RuntimeKind, VersionNumber,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -37,8 +37,8 @@ fn spec(seed: u8) -> FunctionSpec {
     }
 }
 
-/// One of each command, in an order in which they make sense.
-fn proposals() -> Vec<Proposal> {
+/// One of each command of format 1, in an order in which they make sense. The golden files are of these.
+fn first_proposals() -> Vec<Proposal> {
     let thumbnail = FunctionName::new(label("shop"), label("thumbnail"));
     let plain = FunctionSpec::new(RuntimeKind::Wasm, ArtifactRef { digest: Digest([7; 32]), size: 1 });
     let worker = Roles { gateway: false, worker: true, control: false };
@@ -60,21 +60,72 @@ fn proposals() -> Vec<Proposal> {
         Command::PutFunction { name: thumbnail.clone(), spec: spec(1), expected: Some(Revision(0)) },
         Command::PutFunction { name: thumbnail, spec: spec(2), expected: None },
         Command::PutFunction { name: FunctionName::new(label("default"), label("old")), spec: plain, expected: None },
-        Command::RemoveFunction { name: FunctionName::new(label("default"), label("old")) },
-        Command::RemoveFunction { name: FunctionName::new(label("default"), label("missing")) },
+        Command::RemoveFunction { name: FunctionName::new(label("default"), label("old")), with_routes: false },
+        Command::RemoveFunction { name: FunctionName::new(label("default"), label("missing")), with_routes: false },
     ];
+    numbered(1, commands.into())
+}
+
+/// The same and what format 2 brought.
+fn proposals() -> Vec<Proposal> {
+    let route = |name: &str| RouteName::new(label("shop"), label(name));
+    let thumb = RouteSpec {
+        host: Some("*.example.com".to_owned()),
+        path: "/thumb/{size}/{*rest}".to_owned(),
+        methods: vec!["GET".to_owned(), "POST".to_owned()],
+        function: label("thumbnail"),
+        qualifier: Qualifier::Version(VersionNumber(2)),
+        filters: serde_json::from_value(serde_json::json!([
+            { "use": "rate-limit", "rate": "100/s", "burst": 7, "share": 0.25, "per": ["ip", null] },
+            { "use": "coalesce" },
+        ]))
+        .expect("filters"),
+    };
+    let plain = RouteSpec {
+        host: None,
+        path: "/".to_owned(),
+        methods: vec![],
+        function: label("thumbnail"),
+        qualifier: Qualifier::Latest,
+        filters: vec![],
+    };
+    let set = |name: &str, spec: &RouteSpec, needs_idempotence, expected| Command::SetRoute {
+        name: route(name),
+        spec: spec.clone(),
+        needs_idempotence,
+        expected,
+    };
+    let old = FunctionName::new(label("default"), label("old"));
+    let commands = vec![
+        set("thumb", &thumb, true, Some(Revision(0))),
+        set("plain", &plain, false, None),
+        set("plain", &plain, false, None),
+        set("gone", &RouteSpec { path: "/gone".to_owned(), ..plain.clone() }, false, None),
+        Command::RemoveRoute { name: route("gone") },
+        Command::RemoveFunction { name: old, with_routes: true },
+    ];
+    [first_proposals(), numbered(100, commands)].concat()
+}
+
+fn numbered(first: u128, commands: Vec<Command>) -> Vec<Proposal> {
     let request = |n: u128| RequestId(Uuid::from_u128(n));
-    (1..)
+    (first..)
         .zip(commands)
         .map(|(n, command)| Proposal { request: request(n), at_ms: 1_700_000_000_000, command })
         .collect()
 }
 
-fn catalog() -> Catalog {
+fn catalog_of(proposals: &[Proposal]) -> Catalog {
     let mut catalog = Catalog::default();
-    for proposal in proposals() {
-        catalog.apply(&proposal);
+    for proposal in proposals {
+        catalog.apply(proposal);
     }
+    catalog
+}
+
+fn catalog() -> Catalog {
+    let catalog = catalog_of(&proposals());
+    assert_eq!(catalog.routes.len(), 2);
     catalog
 }
 
@@ -93,12 +144,19 @@ fn golden(name: &str) -> PathBuf {
 #[test]
 fn files_of_format_1_are_read_as_they_were_meant() {
     let read = |name: &str| std::fs::read(golden(name)).unwrap();
-    assert_eq!(read_batch(&read("format-1/proposals.bin")).unwrap(), proposals());
-    assert_eq!(decode_catalog(&read("format-1/catalog.bin")).unwrap(), catalog());
-    // As long as 1 is what is written, it is written in just this way.
-    if FORMAT == 1 {
-        assert_eq!(encode_stored(&batch(&proposals())), read("format-1/proposals.bin"));
-        assert_eq!(encode_catalog(&catalog()), read("format-1/catalog.bin"));
+    assert_eq!(read_batch(&read("format-1/proposals.bin")).unwrap(), first_proposals());
+    assert_eq!(decode_catalog(&read("format-1/catalog.bin")).unwrap(), catalog_of(&first_proposals()));
+}
+
+#[test]
+fn files_of_format_2_are_read_as_they_were_meant() {
+    let read = |name: &str| std::fs::read(golden(name)).unwrap();
+    assert_eq!(read_batch(&read("format-2/proposals.bin")).unwrap(), proposals());
+    assert_eq!(decode_catalog(&read("format-2/catalog.bin")).unwrap(), catalog());
+    // As long as 2 is what is written, it is written in just this way.
+    if FORMAT == 2 {
+        assert_eq!(encode_stored(&batch(&proposals())), read("format-2/proposals.bin"));
+        assert_eq!(encode_catalog(&catalog()), read("format-2/catalog.bin"));
     }
 }
 
@@ -148,6 +206,15 @@ fn what_no_writer_writes_is_refused_by_field() {
         let snapshot = internal::CatalogSnapshot { functions: vec![row], ..Default::default() };
         assert_eq!(Catalog::try_from(snapshot), Err(FormatError::Field { what: "FunctionRow", field: "versions" }));
     }
+    let used = internal::FilterUse { filter: "cache".into(), parameters: "[]".into() };
+    assert_eq!(FilterUse::try_from(used), Err(FormatError::Field { what: "FilterUse", field: "parameters" }));
+    let route = catalog().routes.values().next().map(|route| internal::RouteRow::from(&**route)).unwrap();
+    let mut nowhere = route.clone();
+    nowhere.spec.as_mut().unwrap().function = "No_Name".into();
+    let snapshot = internal::CatalogSnapshot { routes: vec![nowhere], ..Default::default() };
+    assert_eq!(Catalog::try_from(snapshot), Err(FormatError::Field { what: "RouteSpec", field: "function" }));
+    let snapshot = internal::CatalogSnapshot { routes: vec![route.clone(), route], ..Default::default() };
+    assert_eq!(Catalog::try_from(snapshot), Err(FormatError::Field { what: "CatalogSnapshot", field: "routes" }));
     let retired = internal::RetiredRow { name: name(), version: 1 };
     let snapshot = internal::CatalogSnapshot { retired: vec![retired.clone(), retired], ..Default::default() };
     assert_eq!(Catalog::try_from(snapshot), Err(FormatError::Field { what: "CatalogSnapshot", field: "retired" }));
@@ -208,8 +275,47 @@ fn commands() -> impl Strategy<Value = Command> {
         any::<u8>().prop_map(|wanted| Command::SetVoters { wanted }),
         (names(), specs(), prop::option::of(any::<u64>().prop_map(Revision)))
             .prop_map(|(name, spec, expected)| Command::PutFunction { name, spec, expected }),
-        names().prop_map(|name| Command::RemoveFunction { name }),
+        (names(), any::<bool>()).prop_map(|(name, with_routes)| Command::RemoveFunction { name, with_routes }),
+        (names(), routes(), any::<bool>(), prop::option::of(any::<u64>().prop_map(Revision))).prop_map(
+            |(name, spec, needs_idempotence, expected)| Command::SetRoute {
+                name: RouteName::new(name.namespace, name.name),
+                spec,
+                needs_idempotence,
+                expected,
+            }
+        ),
+        names().prop_map(|name| Command::RemoveRoute { name: RouteName::new(name.namespace, name.name) }),
     ]
+}
+
+fn routes() -> impl Strategy<Value = RouteSpec> {
+    let text = || ".{0,12}";
+    // A label of digits reads as a version, and "latest" is none either.
+    let alias = "[a-z]{1,5}".prop_map(|text| Qualifier::Alias(label(&text)));
+    let qualifier =
+        prop_oneof![Just(Qualifier::Latest), any::<u64>().prop_map(|n| Qualifier::Version(VersionNumber(n))), alias];
+    let value = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<i64>().prop_map(Into::into),
+        any::<bool>().prop_map(Into::into),
+        text().prop_map(Into::into),
+        prop::collection::vec(text(), 0..3).prop_map(Into::into),
+    ];
+    let parameters = prop::collection::btree_map(text(), value, 0..3);
+    let used = (text(), parameters)
+        .prop_map(|(filter, parameters)| FilterUse { filter, parameters: parameters.into_iter().collect() });
+    let methods = prop::collection::vec(text(), 0..3);
+    let filters = prop::collection::vec(used, 0..3);
+    (prop::option::of(text()), text(), methods, labels(), (qualifier, filters)).prop_map(
+        |(host, path, methods, function, (qualifier, filters))| RouteSpec {
+            host,
+            path,
+            methods,
+            function,
+            qualifier,
+            filters,
+        },
+    )
 }
 
 fn outcomes() -> impl Strategy<Value = Outcome> {
@@ -218,6 +324,7 @@ fn outcomes() -> impl Strategy<Value = Outcome> {
         any::<u64>().prop_map(|node| Outcome::NodeAllocated(NodeId(node))),
         any::<(u64, bool)>()
             .prop_map(|(version, changed)| Outcome::FunctionPut { version: VersionNumber(version), changed }),
+        any::<bool>().prop_map(|changed| Outcome::RoutePut { changed }),
         (prop::sample::select(Code::ALL.to_vec()), ".{0,30}")
             .prop_map(|(code, why)| Outcome::Refused(Refusal { code, why })),
     ]

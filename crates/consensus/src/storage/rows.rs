@@ -1,4 +1,4 @@
-//! The catalog as rows: one per node, function, removed name and remembered request, and one for each single fact.
+//! The catalog as rows: one per node, function, removed name, route and remembered request, and one for each single fact.
 //! A batch writes the rows that it changed and no other.
 
 use std::{ops::Range, sync::Arc};
@@ -9,7 +9,7 @@ use onrush_proto::{
     catalog::{decode_stored, encode_stored, fill_catalog, head_row, request_row, retired_row},
     internal,
 };
-use onrush_types::{FunctionName, NodeId};
+use onrush_types::{FunctionName, Label, NodeId, RouteName};
 
 use super::{
     disk::{Change, Disk, Table},
@@ -27,6 +27,7 @@ const NODE: u8 = b'n';
 const FUNCTION: u8 = b'f';
 const RETIRED: u8 = b'r';
 const REQUEST: u8 = b'q';
+const ROUTE: u8 = b't';
 
 /// The catalog together with how far it is applied. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -84,6 +85,12 @@ impl State {
             }
             DiffItem::Remove(name, _) => Change::Delete(Table::Catalog, name_key(RETIRED, name)),
         }));
+        changes.extend(old.routes.diff(&new.routes).map(|item| match item {
+            DiffItem::Add(name, route) | DiffItem::Update { new: (name, route), .. } => {
+                put(route_key(name), &internal::RouteRow::from(&**route))
+            }
+            DiffItem::Remove(name, _) => Change::Delete(Table::Catalog, route_key(name)),
+        }));
         changes.extend(self.request_changes(before));
         changes
     }
@@ -120,6 +127,7 @@ impl State {
                 Some(NODE) => rows.nodes.push(decode_stored("NodeRow", row)?),
                 Some(FUNCTION) => rows.functions.push(decode_stored("FunctionRow", row)?),
                 Some(RETIRED) => rows.retired.push(decode_stored("RetiredRow", row)?),
+                Some(ROUTE) => rows.routes.push(decode_stored("RouteRow", row)?),
                 Some(REQUEST) => {
                     let number = key.get(1..).and_then(|rest| Some(u64::from_be_bytes(rest.try_into().ok()?)));
                     let number = number.ok_or_else(|| unknown(key))?;
@@ -168,7 +176,15 @@ fn request_key(number: u64) -> Vec<u8> {
     [&[REQUEST], &number.to_be_bytes()[..]].concat()
 }
 
-/// Labels hold no NUL, so two names never share a key.
 fn name_key(kind: u8, name: &FunctionName) -> Vec<u8> {
-    [&[kind], name.namespace.as_str().as_bytes(), &[0], name.name.as_str().as_bytes()].concat()
+    labels_key(kind, &name.namespace, &name.name)
+}
+
+fn route_key(name: &RouteName) -> Vec<u8> {
+    labels_key(ROUTE, &name.namespace, &name.name)
+}
+
+/// Labels hold no NUL, so two names never share a key.
+fn labels_key(kind: u8, namespace: &Label, name: &Label) -> Vec<u8> {
+    [&[kind], namespace.as_str().as_bytes(), &[0], name.as_str().as_bytes()].concat()
 }

@@ -8,7 +8,10 @@ mod snapshots;
 mod suite; // openraft's own
 
 use onrush_catalog::{Command, Proposal};
-use onrush_types::{ArtifactRef, ClusterId, Digest, FunctionName, FunctionSpec, Label, RequestId, Roles, RuntimeKind};
+use onrush_types::{
+    ArtifactRef, ClusterId, Digest, FilterUse, FunctionName, FunctionSpec, Label, Qualifier, RequestId, Roles,
+    RouteName, RouteSpec, RuntimeKind,
+};
 use openraft::{
     entry::RaftEntry as _,
     storage::{RaftLogStorageExt as _, RaftStateMachine as _},
@@ -59,6 +62,20 @@ fn function(name: &str) -> FunctionName {
 fn put(name: &str, seed: u8) -> Proposal {
     let spec = FunctionSpec::new(RuntimeKind::Wasm, ArtifactRef { digest: Digest([seed; 32]), size: 1 });
     propose(Command::PutFunction { name: function(name), spec, expected: None })
+}
+
+fn route(name: &str, function: &str, path: &str) -> Proposal {
+    let parameters = [("rate".to_owned(), "100/s".into()), ("burst".to_owned(), 7.into())].into_iter().collect();
+    let spec = RouteSpec {
+        host: Some("example.com".to_owned()),
+        path: path.to_owned(),
+        methods: vec!["GET".to_owned()],
+        function: label(function),
+        qualifier: Qualifier::Latest,
+        filters: vec![FilterUse { filter: "rate-limit".to_owned(), parameters }],
+    };
+    let name = RouteName::new(label("default"), label(name));
+    propose(Command::SetRoute { name, spec, needs_idempotence: false, expected: None })
 }
 
 fn batch(index: u64, proposals: Vec<Proposal>) -> Entry {

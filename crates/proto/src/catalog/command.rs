@@ -55,9 +55,17 @@ impl From<&Command> for WireCommand {
                 spec: Some(spec.into()),
                 expected: expected.map(|revision| revision.0),
             }),
-            Command::RemoveFunction { name } => {
-                Self::RemoveFunction(internal::RemoveFunction { name: Some(name.into()) })
+            Command::RemoveFunction { name, with_routes } => {
+                let (name, with_routes) = (Some(name.into()), *with_routes);
+                Self::RemoveFunction(internal::RemoveFunction { name, with_routes })
             }
+            Command::SetRoute { name, spec, needs_idempotence, expected } => Self::SetRoute(internal::SetRoute {
+                name: Some(name.into()),
+                spec: Some(spec.into()),
+                needs_idempotence: *needs_idempotence,
+                expected: expected.map(|revision| revision.0),
+            }),
+            Command::RemoveRoute { name } => Self::RemoveRoute(internal::RemoveRoute { name: Some(name.into()) }),
         }
     }
 }
@@ -90,8 +98,18 @@ impl TryFrom<WireCommand> for Command {
                 spec: put.spec.ok_or_else(|| wrong("PutFunction", "spec"))?.try_into()?,
                 expected: put.expected.map(Revision),
             },
-            WireCommand::RemoveFunction(remove) => {
-                Self::RemoveFunction { name: remove.name.ok_or_else(|| wrong("RemoveFunction", "name"))?.try_into()? }
+            WireCommand::RemoveFunction(remove) => Self::RemoveFunction {
+                name: remove.name.ok_or_else(|| wrong("RemoveFunction", "name"))?.try_into()?,
+                with_routes: remove.with_routes,
+            },
+            WireCommand::SetRoute(set) => Self::SetRoute {
+                name: set.name.ok_or_else(|| wrong("SetRoute", "name"))?.try_into()?,
+                spec: set.spec.ok_or_else(|| wrong("SetRoute", "spec"))?.try_into()?,
+                needs_idempotence: set.needs_idempotence,
+                expected: set.expected.map(Revision),
+            },
+            WireCommand::RemoveRoute(remove) => {
+                Self::RemoveRoute { name: remove.name.ok_or_else(|| wrong("RemoveRoute", "name"))?.try_into()? }
             }
         })
     }
@@ -105,6 +123,7 @@ impl From<&Committed> for internal::Committed {
             Outcome::FunctionPut { version, changed } => {
                 WireOutcome::FunctionPut(internal::FunctionPut { version: version.0, changed: *changed })
             }
+            Outcome::RoutePut { changed } => WireOutcome::RoutePut(internal::RoutePut { changed: *changed }),
             Outcome::Refused(refusal) => WireOutcome::Refused(refusal.into()),
         };
         Self { revision: committed.revision.0, outcome: Some(outcome) }
@@ -121,6 +140,7 @@ impl TryFrom<internal::Committed> for Committed {
             WireOutcome::FunctionPut(put) => {
                 Outcome::FunctionPut { version: VersionNumber(put.version), changed: put.changed }
             }
+            WireOutcome::RoutePut(put) => Outcome::RoutePut { changed: put.changed },
             WireOutcome::Refused(refusal) => Outcome::Refused(refusal.try_into()?),
         };
         Ok(Self { revision: Revision(wire.revision), outcome })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use onrush_catalog::{Catalog, ClusterIdentity, Committed, Function, FunctionVersion, NodeRecord};
+use onrush_catalog::{Catalog, ClusterIdentity, Committed, Function, FunctionVersion, NodeRecord, Route};
 use onrush_types::{FunctionName, NodeId, RequestId, Revision, VersionNumber};
 
 use super::{
@@ -20,6 +20,7 @@ pub fn encode_catalog(catalog: &Catalog) -> Vec<u8> {
     wire.functions = catalog.functions.values().map(|function| (&**function).into()).collect();
     wire.retired = catalog.retired.iter().map(|(name, version)| retired_row(name, *version)).collect();
     let known = catalog.request_order.iter().filter_map(|id| Some((id, catalog.requests.get(id)?)));
+    wire.routes = catalog.routes.values().map(|route| (&**route).into()).collect();
     wire.requests = known.map(|(id, committed)| request_row(*id, committed)).collect();
     encode_stored(&wire)
 }
@@ -46,6 +47,7 @@ pub fn head_row(catalog: &Catalog) -> internal::CatalogSnapshot {
         functions: Vec::new(),
         retired: Vec::new(),
         requests: Vec::new(),
+        routes: Vec::new(),
     }
 }
 
@@ -125,6 +127,31 @@ impl TryFrom<internal::FunctionRow> for Function {
     }
 }
 
+impl From<&Route> for internal::RouteRow {
+    fn from(route: &Route) -> Self {
+        Self {
+            name: Some((&route.name).into()),
+            changed: route.changed.0,
+            spec: Some((&route.spec).into()),
+            needs_idempotence: route.needs_idempotence,
+        }
+    }
+}
+
+impl TryFrom<internal::RouteRow> for Route {
+    type Error = FormatError;
+
+    fn try_from(row: internal::RouteRow) -> Result<Self, FormatError> {
+        const WHAT: &str = "RouteRow";
+        Ok(Self {
+            name: row.name.ok_or_else(|| wrong(WHAT, "name"))?.try_into()?,
+            changed: Revision(row.changed),
+            spec: row.spec.ok_or_else(|| wrong(WHAT, "spec"))?.try_into()?,
+            needs_idempotence: row.needs_idempotence,
+        })
+    }
+}
+
 impl TryFrom<internal::CatalogSnapshot> for Catalog {
     type Error = FormatError;
 
@@ -157,6 +184,10 @@ pub fn fill_catalog(catalog: &mut Catalog, rows: internal::CatalogSnapshot) -> R
     for row in rows.retired {
         let name = row.name.ok_or_else(|| wrong("RetiredRow", "name"))?.try_into()?;
         once(catalog.retired.insert(name, VersionNumber(row.version)).is_none(), "retired")?;
+    }
+    for row in rows.routes {
+        let route: Route = row.try_into()?;
+        once(catalog.routes.insert(route.name.clone(), Arc::new(route)).is_none(), "routes")?;
     }
     for row in rows.requests {
         let request = request_id(&row.request).ok_or_else(|| wrong("RequestRow", "request"))?;

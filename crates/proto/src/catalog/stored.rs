@@ -5,7 +5,9 @@ use prost::Message;
 use crate::FormatError;
 
 /// The version of the formats that this program writes. It reads this one and those before it.
-pub const FORMAT: u8 = 1;
+///
+/// 1: nodes, functions, requests. 2: routes as well.
+pub const FORMAT: u8 = 2;
 
 /// A message as it is kept on disk.
 pub fn encode_stored(message: &impl Message) -> Vec<u8> {

@@ -47,14 +47,21 @@ async fn a_change_writes_its_own_rows_and_no_other() {
     let puts = (0..200).map(|n| put(&format!("f{n}"), 1)).collect();
     let (state, _, _) = step(&State::default(), &[batch(1, vec![form()]), batch(2, puts)]);
     let (_, _, changes) = step(&state, &[batch(3, vec![put("f7", 2)])]);
-    let keys: Vec<_> = changes
-        .iter()
-        .map(|change| match change {
-            Change::Put(_, key, _) => char::from(key[0]),
-            Change::Delete(..) | Change::DeleteRange(..) => '-',
-        })
-        .collect();
-    assert_eq!(keys, ['a', 'h', 'f', 'q'], "applied, revision, the function, the request");
+    assert_eq!(keys(&changes), ['a', 'h', 'f', 'q'], "applied, revision, the function, the request");
+    let (state, _, changes) = step(&state, &[batch(3, vec![route("r", "f7", "/r")])]);
+    assert_eq!(keys(&changes), ['a', 'h', 't', 'q'], "applied, revision, the route, the request");
+    let remove = Command::RemoveFunction { name: function("f7"), with_routes: true };
+    let (_, _, changes) = step(&state, &[batch(4, vec![propose(remove)])]);
+    assert_eq!(keys(&changes), ['a', 'h', '-', 'r', '-', 'q'], "its own row and its route's are gone");
+}
+
+/// The kinds of rows that are written; `-` where one goes.
+fn keys(changes: &[Change]) -> Vec<char> {
+    let kind = |change: &Change| match change {
+        Change::Put(_, key, _) => char::from(key[0]),
+        Change::Delete(..) | Change::DeleteRange(..) => '-',
+    };
+    changes.iter().map(kind).collect()
 }
 
 #[tokio::test]
@@ -94,7 +101,13 @@ fn command() -> impl Strategy<Value = Command> {
     let peer = "[a-z]{1,5}:[0-9]{1,4}";
     prop_oneof![
         5 => ((0..4_u8), (0..9_u8)).prop_map(|(name, seed)| put(&format!("f{name}"), seed).command),
-        2 => (0..4_u8).prop_map(|n| Command::RemoveFunction { name: function(&format!("f{n}")) }),
+        2 => (0..4_u8).prop_map(|n| Command::RemoveFunction { name: function(&format!("f{n}")), with_routes: n % 2 == 0 }),
+        5 => ((0..4_u8), (0..4_u8), (0..6_u8)).prop_map(|(name, to, path)| {
+            route(&format!("r{name}"), &format!("f{to}"), &format!("/{path}")).command
+        }),
+        2 => (0..4_u8).prop_map(|n| Command::RemoveRoute {
+            name: RouteName::new(label("default"), label(&format!("r{n}"))),
+        }),
         2 => (name, peer).prop_map(|(name, peer)| Command::AllocateNode { name, peer, roles: Roles::default() }),
         1 => (0..9_u64, any::<bool>()).prop_map(|(n, cordoned)| Command::SetCordoned { node: NodeId(n), cordoned }),
         1 => (0..9_u64).prop_map(|n| Command::RemoveNode { node: NodeId(n) }),
