@@ -11,6 +11,8 @@ use std::{
 
 use tokio::time::Instant;
 
+use crate::waiting::Waiting;
+
 /// The moments that matter, in nanoseconds since the connection began plus one; 0 stands for "not now".
 ///
 /// Only the connection's own task (and its requests' tasks under HTTP/2) write here, and a timer reads: a value that is
@@ -23,6 +25,11 @@ pub(crate) struct Activity {
     head_since: AtomicU64,
     idle_since: AtomicU64,
     blocked_since: AtomicU64,
+    /// Requests that began since the last look, and those of them that the peer gave up.
+    recent: AtomicU32,
+    given_up: AtomicU32,
+    /// Pieces of replies that wait for the peer.
+    pub(crate) waiting: Waiting,
 }
 
 /// How long each may take.
@@ -31,12 +38,15 @@ pub(crate) struct Patience {
     pub(crate) head: Duration,
     pub(crate) idle: Duration,
     pub(crate) write: Duration,
+    /// Zero: for ever.
+    pub(crate) reply: Duration,
 }
 
 impl Patience {
     /// Until something that begins now can have taken too long.
     pub(crate) fn shortest(self) -> Duration {
-        self.head.min(self.idle).min(self.write)
+        let reply = if self.reply.is_zero() { Duration::MAX } else { self.reply };
+        self.head.min(self.idle).min(self.write).min(reply)
     }
 }
 
@@ -52,7 +62,8 @@ pub(crate) enum Verdict {
 }
 
 impl Activity {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// `enough`: bytes by which a waiting piece of a reply must move to count as moving.
+    pub(crate) fn new(now: Instant, enough: usize) -> Self {
         Self {
             began: now,
             in_flight: AtomicU32::new(0),
@@ -60,6 +71,9 @@ impl Activity {
             head_since: AtomicU64::new(1),
             idle_since: AtomicU64::new(1),
             blocked_since: AtomicU64::new(0),
+            recent: AtomicU32::new(0),
+            given_up: AtomicU32::new(0),
+            waiting: Waiting::new(enough),
         }
     }
 
@@ -103,8 +117,44 @@ impl Activity {
         self.in_flight.fetch_sub(1, Relaxed);
     }
 
+    /// A request came: it is the peer's to wait for.
+    pub(crate) fn request_came(&self) {
+        self.recent.fetch_add(1, Relaxed);
+        self.request_began();
+    }
+
+    /// The peer did not want its request's answer any more.
+    pub(crate) fn request_given_up(&self) {
+        self.given_up.fetch_add(1, Relaxed);
+    }
+
+    /// Whether the peer has given up more than `most` requests since the last look, and most of those that it made.
+    pub(crate) fn floods(&self, most: u32) -> bool {
+        let given_up = self.given_up.load(Relaxed);
+        most > 0 && given_up > most && given_up >= self.recent.load(Relaxed) / 2
+    }
+
+    /// Since when nothing is asked and nothing owed; the start of a head is not an answerable question yet.
+    pub(crate) fn quiet_since(&self) -> Option<Instant> {
+        let owed = self.waiting.any() || self.blocked_since.load(Relaxed) != 0;
+        let quiet = self.in_flight.load(Relaxed) == 0 && !owed;
+        quiet.then(|| self.at(self.idle_since.load(Relaxed)))
+    }
+
+    fn at(&self, moment: u64) -> Instant {
+        self.began + Duration::from_nanos(moment.saturating_sub(1))
+    }
+
     pub(crate) fn judge(&self, now: Instant, patience: Patience) -> Verdict {
-        let at = |moment: u64| self.began + Duration::from_nanos(moment.saturating_sub(1));
+        let at = |moment| self.at(moment);
+        self.recent.store(0, Relaxed);
+        self.given_up.store(0, Relaxed);
+        if !patience.reply.is_zero() {
+            let length = u64::try_from(patience.reply.as_nanos()).unwrap_or(u64::MAX);
+            if self.waiting.turn(self.moment(now), length) {
+                return Verdict::Cut("the peer does not take its replies");
+            }
+        }
         // Whatever begins after this look is seen no later than its own limit.
         let soon = now + patience.shortest();
         let blocked = self.blocked_since.load(Relaxed);
@@ -115,6 +165,10 @@ impl Activity {
             } else {
                 Verdict::LookAgain(limit.min(soon))
             };
+        }
+        if self.waiting.any() {
+            self.idle_since.store(self.moment(now), Relaxed);
+            return Verdict::LookAgain(soon);
         }
         if self.in_flight.load(Relaxed) > 0 {
             return Verdict::LookAgain(soon);
@@ -135,10 +189,19 @@ impl Activity {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::sync::Arc;
 
-    const PATIENCE: Patience =
-        Patience { head: Duration::from_secs(10), idle: Duration::from_secs(60), write: Duration::from_secs(30) };
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::waiting::Piece;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(60),
+        write: Duration::from_secs(30),
+        reply: Duration::from_secs(60),
+    };
 
     async fn later(seconds: u64) -> Instant {
         tokio::time::advance(Duration::from_secs(seconds)).await;
@@ -147,7 +210,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_first_head_has_its_limit_from_the_connect() {
-        let activity = Activity::new(Instant::now());
+        let activity = Activity::new(Instant::now(), 1);
         assert!(matches!(activity.judge(later(9).await, PATIENCE), Verdict::LookAgain(_)));
         activity.bytes_came();
         assert!(matches!(activity.judge(later(1).await, PATIENCE), Verdict::Cut(_)));
@@ -155,7 +218,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_later_head_has_its_limit_from_its_first_byte_and_quiet_is_no_slow_head() {
-        let activity = Activity::new(Instant::now());
+        let activity = Activity::new(Instant::now(), 1);
         activity.request_began();
         assert!(matches!(activity.judge(later(500).await, PATIENCE), Verdict::LookAgain(_)), "a long request");
         activity.request_ended();
@@ -168,7 +231,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_connection_without_requests_is_idle_after_its_time() {
-        let activity = Activity::new(Instant::now());
+        let activity = Activity::new(Instant::now(), 1);
         activity.speaks_http2();
         activity.bytes_came();
         assert!(matches!(activity.judge(later(59).await, PATIENCE), Verdict::LookAgain(_)));
@@ -177,7 +240,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_reads_nothing_is_cut_and_one_that_reads_a_little_is_not() {
-        let activity = Activity::new(Instant::now());
+        let activity = Activity::new(Instant::now(), 1);
         activity.request_began();
         activity.write_blocked();
         assert!(matches!(activity.judge(later(29).await, PATIENCE), Verdict::LookAgain(_)));
@@ -188,8 +251,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_piece_of_a_reply_that_nobody_takes_ends_the_connection() {
+        let activity = Arc::new(Activity::new(Instant::now(), 1));
+        let piece = Piece::new(Bytes::from_static(b"reply"), Arc::clone(&activity));
+        assert!(matches!(activity.judge(later(60).await, PATIENCE), Verdict::LookAgain(_)));
+        assert_eq!(activity.quiet_since(), None, "it is owed something");
+        let forever = Patience { reply: Duration::ZERO, ..PATIENCE };
+        assert!(matches!(activity.judge(later(60).await, forever), Verdict::LookAgain(_)));
+        assert!(matches!(activity.judge(Instant::now(), PATIENCE), Verdict::Cut(_)));
+        drop(piece);
+        assert!(activity.quiet_since().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_many_requests_given_up_and_most_of_them() {
+        let activity = Activity::new(Instant::now(), 1);
+        let requests = |answered, given_up| {
+            for _ in 0..answered + given_up {
+                activity.request_came();
+                activity.request_ended();
+            }
+            for _ in 0..given_up {
+                activity.request_given_up();
+            }
+        };
+        requests(300, 100);
+        assert!(!activity.floods(100), "as many as are allowed");
+        requests(0, 10);
+        assert!(!activity.floods(100), "most are wanted");
+        requests(0, 300);
+        assert!(activity.floods(100));
+        assert!(!activity.floods(0), "no limit");
+        activity.judge(Instant::now(), PATIENCE);
+        requests(0, 100);
+        assert!(!activity.floods(100), "each look begins anew");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_next_look_is_never_later_than_what_may_begin_now() {
-        let activity = Activity::new(Instant::now());
+        let activity = Activity::new(Instant::now(), 1);
         activity.request_began();
         activity.request_ended();
         let now = later(1).await;

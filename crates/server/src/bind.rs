@@ -1,14 +1,17 @@
 //! Addresses become listeners.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
+use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
 };
 
-/// How many connections may wait to be accepted: a burst must not be turned away by the kernel's default of 128.
-const BACKLOG: i32 = 4_096;
+use crate::Config;
+
+/// How often, and how far apart, the kernel asks a silent peer before it gives it up.
+const PROBES: (u32, Duration) = (3, Duration::from_secs(10));
 
 /// Why an address cannot be listened on.
 #[derive(Debug, thiserror::Error)]
@@ -79,16 +82,23 @@ impl Accept for Arc<dyn onrush_seams::Listener> {
     }
 }
 
-/// Listens on `address`; port 0 picks a free one.
-pub(crate) fn listen(address: SocketAddr) -> Result<TcpListener, BindError> {
+/// Listens on `address`; port 0 picks a free one. What is set on a listener its connections inherit: it costs them
+/// nothing.
+pub(crate) fn listen(address: SocketAddr, config: &Config) -> Result<TcpListener, BindError> {
     let bound = || {
         let domain = socket2::Domain::for_address(address);
         let socket = socket2::Socket::new(domain, socket2::Type::STREAM, Some(socket2::Protocol::TCP))?;
         // A restarted node must get its port back while old connections linger in TIME_WAIT.
         socket.set_reuse_address(true)?;
         socket.set_nonblocking(true)?;
+        let (retries, interval) = PROBES;
+        let keepalive =
+            TcpKeepalive::new().with_time(config.tcp_keepalive).with_interval(interval).with_retries(retries);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(config.tcp_user_timeout))?;
+        socket.set_tcp_notsent_lowat(config.tcp_unsent_bytes)?;
         socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
+        socket.listen(i32::try_from(config.backlog).unwrap_or(i32::MAX))?;
         TcpListener::from_std(socket.into())
     };
     bound().map_err(|error| BindError::new(address, error))

@@ -1,6 +1,6 @@
 //! One connection, from its first byte to its last.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
@@ -39,6 +39,8 @@ impl<F: Future<Output = ()> + Send + 'static> Executor<F> for Streams {
 pub(crate) struct Protocol {
     builder: auto::Builder<Streams>,
     patience: Patience,
+    enough: usize,
+    most_resets: u32,
 }
 
 impl Protocol {
@@ -69,13 +71,26 @@ impl Protocol {
             head: config.header_read_timeout,
             idle: config.keep_alive_idle,
             write: config.write_stall_timeout,
+            reply: config.reply_stall_timeout,
         };
-        Self { builder, patience }
+        let enough = u128::from(config.reply_min_rate) * config.reply_stall_timeout.as_millis() / 1_000;
+        let enough = usize::try_from(enough).unwrap_or(usize::MAX).max(1);
+        Self { builder, patience, enough, most_resets: config.http2_max_resets }
+    }
+
+    /// The eye on a connection that begins now.
+    pub(crate) fn watch(&self) -> Arc<Activity> {
+        Arc::new(Activity::new(Instant::now(), self.enough))
     }
 
     /// Serves one connection until it ends, is too slow, or is drained.
-    pub(crate) async fn serve<T, S, B>(&self, io: T, service: S, peer: Peer, drain: CancellationToken)
-    where
+    pub(crate) async fn serve<T, S, B>(
+        &self,
+        io: T,
+        service: S,
+        (peer, activity): (Peer, Arc<Activity>),
+        drain: CancellationToken,
+    ) where
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
         S: Service<Request<Incoming>, Response = Response<B>>,
         S::Future: Send + 'static,
@@ -84,7 +99,6 @@ impl Protocol {
         B::Data: Send,
         B::Error: Into<BoxError>,
     {
-        let activity = Arc::new(Activity::new(Instant::now()));
         let io = TokioIo::new(Watched::new(io, Arc::clone(&activity)));
         let service = Counted { inner: service, activity: Arc::clone(&activity) };
         let mut connection = pin!(self.builder.serve_connection(io, service));
@@ -97,6 +111,11 @@ impl Protocol {
                     if let Err(error) = result {
                         debug!(peer = %peer.0, %error, "connection ended");
                     }
+                    return;
+                }
+                // The resets themselves wake the connection: there is nothing to wait for.
+                () = poll_fn(|_| if activity.floods(self.most_resets) { Poll::Ready(()) } else { Poll::Pending }) => {
+                    debug!(peer = %peer.0, "connection cut: the peer resets most of its requests");
                     return;
                 }
                 () = drain.cancelled(), if !drained => {

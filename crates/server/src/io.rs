@@ -155,11 +155,15 @@ mod tests {
     use super::*;
     use crate::activity::{Patience, Verdict};
 
-    const PATIENCE: Patience =
-        Patience { head: Duration::from_secs(1), idle: Duration::from_secs(60), write: Duration::from_secs(30) };
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(1),
+        idle: Duration::from_secs(60),
+        write: Duration::from_secs(30),
+        reply: Duration::from_secs(60),
+    };
 
     async fn verdict_after(pieces: &[&[u8]]) -> Verdict {
-        let activity = Arc::new(Activity::new(Instant::now()));
+        let activity = Arc::new(Activity::new(Instant::now(), 1));
         let (mut peer, ours) = tokio::io::duplex(64);
         let mut watched = Watched::new(ours, Arc::clone(&activity));
         for piece in pieces {
@@ -182,14 +186,14 @@ mod tests {
     async fn a_close_swallows_what_is_under_way_but_not_for_ever() {
         let quiet = async {
             let (_peer, ours) = tokio::io::duplex(64);
-            Watched::new(ours, Arc::new(Activity::new(Instant::now()))).shutdown().await.unwrap();
+            Watched::new(ours, Arc::new(Activity::new(Instant::now(), 1))).shutdown().await.unwrap();
         };
         let began = Instant::now();
         quiet.await;
         assert_eq!(began.elapsed(), Duration::ZERO, "an idle peer is not waited for");
 
         let (mut peer, ours) = tokio::io::duplex(64);
-        let mut watched = Watched::new(ours, Arc::new(Activity::new(Instant::now())));
+        let mut watched = Watched::new(ours, Arc::new(Activity::new(Instant::now(), 1)));
         peer.write_all(b"rest of a body").await.unwrap();
         let (sent, closed) = tokio::join!(peer.write_all(&[0; 4_096]), watched.shutdown());
         sent.unwrap();
@@ -199,7 +203,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_full_pipe_is_seen_as_blocked() {
-        let activity = Arc::new(Activity::new(Instant::now()));
+        let activity = Arc::new(Activity::new(Instant::now(), 1));
         activity.request_began();
         let (_peer, ours) = tokio::io::duplex(8);
         let mut watched = Watched::new(ours, Arc::clone(&activity));

@@ -1,25 +1,41 @@
 //! Accept, drain, force.
 
-use std::{io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, net::SocketAddr, os::fd::AsFd, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::{body::Incoming, service::Service};
-use tokio::{net::TcpListener, task::JoinSet, time::Instant};
+use tokio::{
+    net::TcpListener,
+    task::{AbortHandle, Id, JoinSet},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{error, warn};
 
 use crate::{
     Accept, BindError, Config, Peer,
+    activity::Activity,
     bind::listen,
     connection::Protocol,
-    per_ip::{PerIp, Place},
+    files::open_files,
+    per_ip::{Owner, PerIp, Place},
+    room::{Seat, choose},
 };
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// Where the pause after a failed accept begins and ends: out of file descriptors, only time and others' closing help.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// How often a connection in the lobby looks whether another has become quiet.
+const LOBBY: Duration = Duration::from_millis(50);
+
+/// A connection without a request for less than this is not quiet yet: its request may be under way.
+const QUIET: Duration = Duration::from_millis(250);
+
+/// Of so many connections, one goes when room is made: choosing looks at all of them, so several go at once.
+const GO_AT_ONCE: usize = 64;
 
 /// A listener that is not served yet.
 pub struct Server<A> {
@@ -38,6 +54,8 @@ pub struct Summary {
     pub served: u64,
     /// Connections that were closed at once, because their address had too many.
     pub refused: u64,
+    /// Connections without a request that were closed to make room for others.
+    pub evicted: u64,
     /// Connections that were cut off, because they outlived the drain.
     pub forced: u64,
 }
@@ -48,7 +66,8 @@ impl Server<TcpListener> {
     /// # Errors
     /// [`BindError`] names the address and what to do.
     pub fn bind(config: Config, address: SocketAddr) -> Result<Self, BindError> {
-        Self::over(config, listen(address)?).map_err(|error| BindError::Failed(address, error))
+        let accept = listen(address, &config)?;
+        Self::over(config, accept).map_err(|error| BindError::Failed(address, error))
     }
 
     /// A second server on the same listener, for another time of its life: whichever of the two is served takes the
@@ -96,42 +115,54 @@ impl<A: Accept> Server<A> {
         let protocol = Arc::new(Protocol::new(&config, streams.clone()));
         let mut connections = Connections::new(&config);
         let mut pause = Pause::default();
+        // One connection is taken beyond the last place: it may be worth another's. While it waits here, the next ones
+        // wait in the kernel's queue, where they cost no memory of ours.
+        let mut lobby = None;
         loop {
-            // A place is free before a connection is taken: the ones that wait cost the kernel's queue, not our memory.
-            let free = connections.tasks.len() < config.max_connections.get();
+            if let Some((io, peer, place)) = lobby.take_if(|_| connections.has_room()) {
+                let (service, protocol, drain) = (service(Peer(peer)), Arc::clone(&protocol), drain.child_token());
+                connections.spawn(place, protocol.watch(), |activity| async move {
+                    protocol.serve(io, service, (Peer(peer), activity), drain).await;
+                });
+            }
             tokio::select! {
                 biased;
                 () = force.cancelled() => break,
                 () = drain.cancelled() => break,
-                Some(ended) = connections.tasks.join_next() => report(ended),
-                accepted = pause.then(accept.accept()), if free => match accepted {
+                Some(ended) = connections.tasks.join_next_with_id() => connections.ended(ended),
+                () = tokio::time::sleep(LOBBY), if lobby.is_some() => {}
+                accepted = pause.then(accept.accept()), if lobby.is_none() => match accepted {
                     Ok((io, peer)) => {
                         pause = Pause::default();
-                        let Some(place) = connections.enter(peer) else { continue };
-                        let service = service(Peer(peer));
-                        let (protocol, drain) = (Arc::clone(&protocol), drain.child_token());
-                        connections.spawn(place, async move { protocol.serve(io, service, Peer(peer), drain).await });
+                        lobby = connections.enter(peer).map(|place| (io, peer, place));
                     }
                     Err(error) => pause.after(&error),
                 },
             }
         }
-        drop(accept);
+        drop((accept, lobby));
         connections.end(&streams, config.drain_grace, force).await
     }
 }
 
 /// The connections that there are.
 struct Connections {
+    most: usize,
     tasks: JoinSet<()>,
+    /// Those that were not told to go.
+    seated: HashMap<Id, (AbortHandle, Owner, Arc<Activity>)>,
     per_ip: PerIp,
     summary: Summary,
 }
 
 impl Connections {
     fn new(config: &Config) -> Self {
-        let per_ip = PerIp::new(config.max_connections_per_ip);
-        Self { tasks: JoinSet::new(), per_ip, summary: Summary::default() }
+        let most = config.max_connections.get().min(open_files() / 2).max(1);
+        if most < config.max_connections.get() {
+            warn!(connections = most, "fewer connections than configured: raise the limit of open files (ulimit -n)");
+        }
+        let per_ip = PerIp::new(config.per_ip(most));
+        Self { most, tasks: JoinSet::new(), seated: HashMap::new(), per_ip, summary: Summary::default() }
     }
 
     fn enter(&mut self, peer: SocketAddr) -> Option<Place> {
@@ -142,12 +173,43 @@ impl Connections {
         place
     }
 
-    fn spawn(&mut self, place: Place, connection: impl Future<Output = ()> + Send + 'static) {
+    /// Whether there is a place, perhaps because others were told to go.
+    fn has_room(&mut self) -> bool {
+        if self.seated.len() < self.most {
+            return true;
+        }
+        let now = Instant::now();
+        let seats: Vec<_> = (self.seated.iter())
+            .map(|(id, (_, owner, activity))| {
+                let quiet_since = activity.quiet_since().filter(|since| now.duration_since(*since) >= QUIET);
+                Seat { id: *id, owner: *owner, quiet_since }
+            })
+            .collect();
+        for id in choose(&seats, self.most.div_ceil(GO_AT_ONCE)) {
+            let Some((task, ..)) = self.seated.remove(&id) else { continue };
+            task.abort();
+            self.summary.evicted += 1;
+        }
+        self.seated.len() < self.most
+    }
+
+    fn spawn<F>(&mut self, place: Place, activity: Arc<Activity>, connection: impl FnOnce(Arc<Activity>) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
         self.summary.served += 1;
-        self.tasks.spawn(async move {
+        let (owner, connection) = (place.owner, connection(Arc::clone(&activity)));
+        let task = self.tasks.spawn(async move {
             connection.await;
             drop(place);
         });
+        self.seated.insert(task.id(), (task, owner, activity));
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), tokio::task::JoinError>) {
+        let id = ended.as_ref().map_or_else(tokio::task::JoinError::id, |(id, ())| *id);
+        self.seated.remove(&id);
+        report(ended.map(drop));
     }
 
     async fn end(mut self, streams: &TaskTracker, grace: Duration, force: CancellationToken) -> Summary {

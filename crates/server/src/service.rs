@@ -12,25 +12,32 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, service::Service};
 use hyper_util::service::TowerToHyperService;
 
-use crate::activity::Activity;
+use crate::{activity::Activity, waiting::Piece};
 
 /// Who is at the other end of a connection. Services behind [`tower()`] find it among a request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer(pub SocketAddr);
 
-/// One request in flight, from its head to its reply's last byte.
-struct InFlight(Arc<Activity>);
+/// One request in flight, from its head until its reply's last byte is given to the protocol. What of it still waits
+/// for the peer then is counted by its [`Piece`]s.
+struct InFlight {
+    activity: Arc<Activity>,
+    answered: bool,
+}
 
 impl InFlight {
     fn new(activity: &Arc<Activity>) -> Self {
-        activity.request_began();
-        Self(Arc::clone(activity))
+        activity.request_came();
+        Self { activity: Arc::clone(activity), answered: false }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.request_ended();
+        if !self.answered {
+            self.activity.request_given_up();
+        }
+        self.activity.request_ended();
     }
 }
 
@@ -43,6 +50,7 @@ pub(crate) struct Counted<S> {
 impl<S, B> Service<Request<Incoming>> for Counted<S>
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
+    B: Body,
 {
     type Response = Response<CountedBody<B>>;
     type Error = S::Error;
@@ -66,13 +74,16 @@ pin_project_lite::pin_project! {
 impl<F, B, E> Future for CountedCall<F>
 where
     F: Future<Output = Result<Response<B>, E>>,
+    B: Body,
 {
     type Output = Result<Response<CountedBody<B>>, E>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let result = ready!(this.inner.poll(cx));
-        let in_flight = this.in_flight.take();
+        // Nobody polls a future that has ended.
+        let Some(mut in_flight) = this.in_flight.take() else { return Poll::Pending };
+        in_flight.answered = result.as_ref().map_or(true, |response| response.body().is_end_stream());
         Poll::Ready(result.map(|response| response.map(|inner| CountedBody { inner, in_flight })))
     }
 }
@@ -82,16 +93,20 @@ pin_project_lite::pin_project! {
     pub(crate) struct CountedBody<B> {
         #[pin]
         inner: B,
-        in_flight: Option<InFlight>,
+        in_flight: InFlight,
     }
 }
 
 impl<B: Body> Body for CountedBody<B> {
-    type Data = B::Data;
+    type Data = Piece<B::Data>;
     type Error = B::Error;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
-        self.project().inner.poll_frame(cx)
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Self::Data>, B::Error>>> {
+        let mut this = self.project();
+        let frame = ready!(this.inner.as_mut().poll_frame(cx));
+        this.in_flight.answered = !matches!(frame, Some(Ok(_))) || this.inner.is_end_stream();
+        let activity = &this.in_flight.activity;
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|data| Piece::new(data, Arc::clone(activity))))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -47,6 +47,12 @@ impl Drop for Held {
     }
 }
 
+/// So many connections, and all of them may be of one address.
+fn places(most: usize) -> Config {
+    let most = NonZeroUsize::new(most).unwrap();
+    Config { max_connections: most, max_connections_per_ip: NonZeroUsize::new(100), ..Config::default() }
+}
+
 fn start(config: Config) -> Running {
     let bound = Server::bind(config, "127.0.0.1:0".parse().unwrap()).unwrap();
     run(bound)
@@ -179,16 +185,37 @@ async fn an_idle_connection_is_closed_whatever_it_speaks() {
 
 #[tokio::test]
 async fn connections_over_the_cap_wait_in_the_kernel_until_one_ends() {
-    let running = start(Config { max_connections: NonZeroUsize::MIN, ..Config::default() });
+    let running = start(places(1));
     let mut first = running.connect().await;
-    answer(&mut first, GET).await;
-    let mut second = running.connect().await;
-    second.write_all(GET).await.unwrap();
-    // A third request on the first connection shows that the loop had its chance to accept the second.
-    answer(&mut first, GET).await;
-    assert_eq!(running.began.load(SeqCst), 2);
-    drop(first);
-    assert!(read_answer(&mut second).await.starts_with("HTTP/1.1 200"));
+    first.write_all(WAIT).await.unwrap();
+    running.until_begun(1).await;
+    let (mut second, mut third) = (running.connect().await, running.connect().await);
+    second.write_all(WAIT).await.unwrap();
+    third.write_all(WAIT).await.unwrap();
+    // The one that is in the lobby looks for room again and again.
+    tokio::time::timeout(Duration::from_millis(200), running.until_begun(2)).await.unwrap_err();
+    for (waits, begun) in [(&mut first, 2), (&mut second, 3), (&mut third, 3)] {
+        running.go.add_permits(1);
+        assert!(read_answer(waits).await.starts_with("HTTP/1.1 200"));
+        // It is quiet now, and another wants its place.
+        running.until_begun(begun).await;
+    }
+    running.drain.cancel();
+    assert_eq!(running.server.await.unwrap(), Summary { served: 3, refused: 0, evicted: 2, forced: 0 });
+}
+
+#[tokio::test]
+async fn who_has_no_request_makes_room_and_who_has_one_stays() {
+    let running = start(places(2));
+    let (mut busy, mut idle) = (running.connect().await, running.connect().await);
+    answer(&mut idle, GET).await;
+    busy.write_all(WAIT).await.unwrap();
+    running.until_begun(2).await;
+    let mut newcomer = running.connect().await;
+    assert!(answer(&mut newcomer, GET).await.starts_with("HTTP/1.1 200"));
+    assert!(at_end(&mut idle).await);
+    running.go.add_permits(1);
+    assert!(read_answer(&mut busy).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
@@ -199,7 +226,7 @@ async fn an_address_has_no_more_connections_than_its_cap() {
     assert!(at_end(&mut running.connect().await).await);
     answer(&mut first, GET).await;
     running.drain.cancel();
-    assert_eq!(running.server.await.unwrap(), Summary { served: 1, refused: 1, forced: 0 });
+    assert_eq!(running.server.await.unwrap(), Summary { served: 1, refused: 1, evicted: 0, forced: 0 });
 }
 
 #[tokio::test]
@@ -218,7 +245,7 @@ async fn a_drain_closes_idle_connections_and_finishes_requests_in_flight() {
     running.go.add_permits(2);
     assert!(read_answer(&mut busy).await.starts_with("HTTP/1.1 200"));
     assert_eq!(other.await.unwrap().unwrap().status(), 200);
-    assert_eq!(running.server.await.unwrap(), Summary { served: 3, refused: 0, forced: 0 });
+    assert_eq!(running.server.await.unwrap(), Summary { served: 3, refused: 0, evicted: 0, forced: 0 });
 }
 
 #[tokio::test]
@@ -231,7 +258,7 @@ async fn force_ends_requests_in_flight_on_both_protocols() {
     running.until_begun(2).await;
     running.drain.cancel();
     running.force.cancel();
-    assert_eq!(running.server.await.unwrap(), Summary { served: 2, refused: 0, forced: 2 });
+    assert_eq!(running.server.await.unwrap(), Summary { served: 2, refused: 0, evicted: 0, forced: 2 });
     assert_eq!(running.held.load(SeqCst), 0, "no request outlives its server");
     assert!(at_end(&mut busy).await);
     assert!(other.await.unwrap().is_err());
