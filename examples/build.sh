@@ -82,10 +82,13 @@ for name in "${names[@]}"; do
   # Pictures gain a lot from SIMD, which every engine has; the others would not use it.
   [[ $name == image ]] && flags+=" -C target-feature=+simd128"
   say "building $name"
+  # Its own .cargo/config.toml may choose a leaner target.
+  triple=$(sed -n 's/^target = "\(.*\)"/\1/p' "$dir/.cargo/config.toml" 2>/dev/null | head -1) || triple=
+  triple=${triple:-wasm32-wasip2}
   (cd "$dir" && RUSTFLAGS=$flags CARGO_TARGET_DIR=$target \
-    "${cargo[@]}" build --quiet --locked --release --target wasm32-wasip2 ${extra[@]+"${extra[@]}"})
+    "${cargo[@]}" build --quiet --locked --release --target "$triple" ${extra[@]+"${extra[@]}"})
   package=$(sed -n 's/^name = "\(.*\)"/\1/p' "$dir/Cargo.toml" | head -1)
-  built=$target/wasm32-wasip2/release/${package//-/_}.wasm
+  built=$target/$triple/release/${package//-/_}.wasm
   to=${out:-$(dirname "$dir")/prebuilt}
   mkdir -p "$to"
   install -m 644 "$built" "$to/$name.wasm"

@@ -14,11 +14,12 @@ const MANIFEST: &str = "onrush.toml";
 #[command(after_help = "\
 Examples:
   onrush new hello
-  cd hello && onrush up")]
+  cd hello && onrush up
+  onrush new tiny --template rust-lean")]
 pub(crate) struct New {
     /// The function's name, which is also the directory's
     pub(crate) name: String,
-    /// What to start from; \"rust\" is the only one yet
+    /// What to start from: "rust", or "rust-lean", which starts in half the time but has no println! and the like
     #[arg(long, default_value = "rust")]
     pub(crate) template: String,
     #[command(flatten)]
@@ -59,7 +60,7 @@ pub(crate) struct Up {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  onrush deploy                                       every function of ./onrush.toml
+  onrush deploy                                       every function of ./onrush.toml, then its routes
   onrush deploy thumbnail -f services/onrush.toml     one of them
   onrush deploy hello --wasm hello.wasm               without a manifest
   onrush deploy hello --wasm hello.wasm --env GREETING=hi --timeout 5s --memory 64MiB --idempotent
@@ -183,11 +184,15 @@ pub(crate) struct Describe {
     after_help = "\
 Examples:
   onrush remove hello
-  onrush remove hello -n shop"
+  onrush remove hello -n shop
+  onrush remove hello --with-routes"
 )]
 pub(crate) struct Remove {
     /// NAME[.NAMESPACE]
     pub(crate) name: String,
+    /// Remove the routes that point to it as well, instead of refusing
+    #[arg(long)]
+    pub(crate) with_routes: bool,
     #[command(flatten)]
     pub(crate) target: Target,
 }

@@ -10,32 +10,54 @@ use crate::{
     output,
 };
 
-/// Where each file goes, and what is in it; `{{name}}` and `{{crate}}` are replaced.
-const RUST: [(&str, &str); 5] = [
-    ("Cargo.toml", include_str!("../../../../examples/templates/rust/Cargo.toml")),
-    ("src/lib.rs", include_str!("../../../../examples/templates/rust/src/lib.rs")),
-    ("onrush.toml", include_str!("../../../../examples/templates/rust/onrush.toml")),
-    ("README.md", include_str!("../../../../examples/templates/rust/README.md")),
-    (".gitignore", include_str!("../../../../examples/templates/rust/.gitignore")),
+/// A kind of project: where each file goes, and what is in it; `{{name}}` and `{{crate}}` are replaced.
+struct Template {
+    name: &'static str,
+    /// The rustup targets that it takes.
+    targets: &'static str,
+    files: &'static [(&'static str, &'static str)],
+}
+
+/// The files of a template's folder.
+macro_rules! files {
+    ($folder:literal: $($file:literal),*) => {
+        &[$(($file, include_str!(concat!("../../../../examples/templates/", $folder, "/", $file)))),*]
+    };
+}
+
+const TEMPLATES: [Template; 2] = [
+    Template {
+        name: "rust",
+        targets: "wasm32-wasip2",
+        files: files!("rust": "Cargo.toml", "src/lib.rs", "onrush.toml", "README.md", ".gitignore"),
+    },
+    Template {
+        name: "rust-lean",
+        targets: "wasm32-unknown-unknown wasm32-wasip2",
+        files: files!(
+            "rust-lean": "Cargo.toml", ".cargo/config.toml", "src/lib.rs", "onrush.toml", "README.md", ".gitignore"
+        ),
+    },
 ];
 
 pub(super) fn run(verb: &New, format: Format) -> Result<(), Failure> {
     let name: Label = verb.name.parse().map_err(|error| Failure::Usage(format!("{error}")))?;
-    if verb.template != "rust" {
-        let why = format!("there is no template {:?}; the only one yet is \"rust\"", verb.template);
-        return Err(Failure::Usage(why));
-    }
-    write(Path::new(name.as_str()), &name)?;
+    let Some(template) = TEMPLATES.iter().find(|template| template.name == verb.template) else {
+        let known = TEMPLATES.map(|template| template.name).join(", ");
+        return Err(Failure::Usage(format!("there is no template {:?}; there are: {known}", verb.template)));
+    };
+    write(Path::new(name.as_str()), &name, template)?;
     match format {
         Format::Json => output::json(&serde_json::json!({ "name": name, "directory": name })),
         Format::Table => output::line(format_args!(
-            "wrote {name}/\n\nnext:\n  rustup target add wasm32-wasip2      once\n  cd {name}\n  onrush up                            builds \
-             and deploys it\n  onrush invoke {name}"
+            "wrote {name}/\n\nnext:\n  rustup target add {}      once\n  cd {name}\n  onrush up                            builds \
+             and deploys it\n  onrush invoke {name}",
+            template.targets
         )),
     }
 }
 
-fn write(directory: &Path, name: &Label) -> Result<(), Failure> {
+fn write(directory: &Path, name: &Label, template: &Template) -> Result<(), Failure> {
     let failed = |path: &Path, error: std::io::Error| Failure::here(format!("{}: {error}", path.display()));
     fs::create_dir(directory).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
@@ -43,7 +65,7 @@ fn write(directory: &Path, name: &Label) -> Result<(), Failure> {
         }
         _ => failed(directory, error),
     })?;
-    for (file, text) in RUST {
+    for (file, text) in template.files {
         let path = directory.join(file);
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent).map_err(|error| failed(parent, error))?;
@@ -71,18 +93,21 @@ mod tests {
 
     #[test]
     fn a_new_project_has_a_manifest_that_reads_and_nothing_left_to_fill_in() {
-        let home = tempfile::tempdir().unwrap();
-        let directory = home.path().join("2-fast");
-        write(&directory, &"2-fast".parse().unwrap()).unwrap();
-        for (file, _) in RUST {
-            let text = fs::read_to_string(directory.join(file)).unwrap();
-            assert!(!text.contains("{{"), "{file}: {text}");
+        for template in &TEMPLATES {
+            let home = tempfile::tempdir().unwrap();
+            let directory = home.path().join("2-fast");
+            write(&directory, &"2-fast".parse().unwrap(), template).unwrap();
+            for (file, _) in template.files {
+                let text = fs::read_to_string(directory.join(file)).unwrap();
+                assert!(!text.contains("{{"), "{file}: {text}");
+            }
+            let manifest = Manifest::read(&directory.join("onrush.toml")).unwrap();
+            let (_, function) = manifest.chosen(Some("2-fast")).unwrap()[0];
+            assert!(function.source.ends_with("function_2_fast.wasm"), "{:?}", function.source);
+            let package = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+            assert!(package.contains("name = \"function-2-fast\""), "{package}");
+            let again = write(&directory, &"2-fast".parse().unwrap(), template);
+            assert!(again.is_err(), "wrote over what was there");
         }
-        let manifest = Manifest::read(&directory.join("onrush.toml")).unwrap();
-        let (_, function) = manifest.chosen(Some("2-fast")).unwrap()[0];
-        assert!(function.source.ends_with("function_2_fast.wasm"), "{:?}", function.source);
-        let package = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
-        assert!(package.contains("name = \"function-2-fast\""), "{package}");
-        assert!(write(&directory, &"2-fast".parse().unwrap()).is_err(), "wrote over what was there");
     }
 }
