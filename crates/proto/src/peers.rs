@@ -50,7 +50,7 @@ struct Inner {
     network: Arc<dyn Network>,
     find: Arc<dyn FindPeer>,
     connect_timeout: Duration,
-    channels: Mutex<BTreeMap<NodeId, (String, Channel)>>,
+    channels: Mutex<BTreeMap<NodeId, (String, PeerChannel)>>,
 }
 
 /// A channel that tells the other side whom it means to reach.
@@ -61,6 +61,15 @@ pub type PeerChannel = tonic::service::interceptor::InterceptedService<Channel, 
 pub struct Identify {
     cluster: MetadataValue<tonic::metadata::Ascii>,
     node: MetadataValue<tonic::metadata::Ascii>,
+}
+
+impl Identify {
+    fn of(cluster: ClusterId, node: NodeId) -> Result<Self, Status> {
+        let ascii = |text: String| {
+            text.parse().map_err(|_| Status::internal("an id is not ASCII; this is a defect of the platform"))
+        };
+        Ok(Self { cluster: ascii(cluster.to_string())?, node: ascii(node.to_string())? })
+    }
 }
 
 impl Interceptor for Identify {
@@ -86,21 +95,15 @@ impl Peers {
         let address = self.inner.find.find(node);
         let address = address.ok_or_else(|| Status::unavailable(format!("nobody knows the address of node {node}")))?;
         let mut channels = self.inner.channels.lock().unwrap_or_else(PoisonError::into_inner);
-        let channel = match channels.get(&node) {
-            Some((known, channel)) if *known == address => channel.clone(),
-            Some(_) | None => {
-                let channel = dial(&self.inner.network, &address, self.inner.connect_timeout)?;
-                channels.insert(node, (address, channel.clone()));
-                channel
-            }
-        };
-        drop(channels);
-        let number = |text: String| {
-            text.parse().map_err(|_| Status::internal("an id is not ASCII; this is a defect of the platform"))
-        };
-        let cluster = number(self.inner.cluster.to_string())?;
-        let identify = Identify { cluster, node: number(node.to_string())? };
-        Ok(PeerChannel::new(channel, identify))
+        if let Some((known, channel)) = channels.get(&node)
+            && *known == address
+        {
+            return Ok(channel.clone());
+        }
+        let channel = dial(&self.inner.network, &address, self.inner.connect_timeout)?;
+        let channel = PeerChannel::new(channel, Identify::of(self.inner.cluster, node)?);
+        channels.insert(node, (address, channel.clone()));
+        Ok(channel)
     }
 
     /// Forgets a node's channel, so that the next one is new.
@@ -171,15 +174,16 @@ async fn connect_any(
 /// # Errors
 /// `failed_precondition` with both sides' names.
 pub fn check_identity<T>(request: &Request<T>, cluster: ClusterId, me: NodeId) -> Result<(), Status> {
-    let said = |key| request.metadata().get(key).and_then(|value| value.to_str().ok()).unwrap_or("nobody");
-    let (their_cluster, their_node) = (said(CLUSTER_KEY), said(NODE_KEY));
-    if their_cluster != cluster.to_string() {
-        let why = format!("this node belongs to cluster {cluster}, the request is for {their_cluster}");
+    // Each forwarded call passes here: what is right is compared without printing it.
+    let said = |key| request.metadata().get(key).and_then(|value| value.to_str().ok());
+    if said(CLUSTER_KEY).and_then(|said| said.parse().ok()) != Some(cluster) {
+        let theirs = said(CLUSTER_KEY).unwrap_or("nobody");
+        let why = format!("this node belongs to cluster {cluster}, the request is for {theirs}");
         return Err(Status::failed_precondition(why));
     }
-    if their_node != me.to_string() {
-        let why = format!("this is node {me}, the request is for node {their_node}");
-        return Err(Status::failed_precondition(why));
+    if said(NODE_KEY).and_then(|said| said.parse().ok()) != Some(me) {
+        let theirs = said(NODE_KEY).unwrap_or("nobody");
+        return Err(Status::failed_precondition(format!("this is node {me}, the request is for node {theirs}")));
     }
     Ok(())
 }
