@@ -14,7 +14,7 @@ cd "$root"
 target=${ONRUSH_X_TARGET:-${CARGO_TARGET_DIR:-$root/target}}
 cache=${ONRUSH_X_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/onrush}
 readonly root target cache
-readonly WASMTIME=48.0.8 GUEST=examples/prebuilt/hello.wasm PAGE=docs/benchmarks.md
+readonly GUEST=examples/prebuilt/hello.wasm PAGE=docs/benchmarks.md
 unset ONRUSH_API ONRUSH_TOKEN ONRUSH_GATEWAY ONRUSH_NAMESPACE
 # wasmtime captures a backtrace per request where this is on; both sides run without.
 export RUST_BACKTRACE=0
@@ -54,16 +54,8 @@ trap 'exit 130' INT TERM
 (($(nproc) >= 2)) || die "this needs two cores: one for the server, one for the load generator"
 [[ $(getconf _NPROCESSORS_ONLN) -ge 2 ]] || die "core 1 is not there"
 
-wasmtime_binary() {
-  local found
-  for found in "$(command -v wasmtime || true)" "$cache/tools/bin/wasmtime"; do
-    if [[ -x $found && $("$found" --version) == "wasmtime $WASMTIME"* ]]; then echo "$found"; return; fi
-  done
-  say "installing wasmtime-cli $WASMTIME into $cache/tools (about 12 minutes on 2 cores)"
-  CARGO_TARGET_DIR=$cache/tools-build cargo install --quiet --locked --root "$cache/tools" "wasmtime-cli@$WASMTIME" >&2 ||
-    die "wasmtime-cli could not be installed"
-  echo "$cache/tools/bin/wasmtime"
-}
+# shellcheck source=benches/wasmtime.sh
+source benches/wasmtime.sh
 
 free_port() { # the first one from $1 on which nobody listens
   local port hex

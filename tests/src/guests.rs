@@ -11,7 +11,8 @@ pub fn component(name: &str) -> PathBuf {
     #[allow(clippy::disallowed_methods, reason = "the gate says where the rebuilt guests are")]
     let rebuilt = std::env::var("ONRUSH_GUESTS_DIR").ok().map(PathBuf::from).or(rebuilt);
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let committed = here.join(if name == "hostile" { "guests/prebuilt" } else { "../examples/prebuilt" });
+    let committed =
+        here.join(if matches!(name, "hostile" | "work") { "guests/prebuilt" } else { "../examples/prebuilt" });
     let path = rebuilt.unwrap_or(committed).join(format!("{name}.wasm"));
     assert!(path.is_file(), "{} is missing; build it with `./x guests`", path.display());
     path

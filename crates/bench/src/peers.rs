@@ -1,0 +1,5 @@
+//! Whom Onrush is compared with.
+
+pub(crate) mod etcd;
+pub(crate) mod nginx;
+pub(crate) mod wasmtime;
