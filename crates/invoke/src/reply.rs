@@ -15,6 +15,8 @@ pub struct LoadReport {
     pub slots: u32,
     /// How long a new call would wait for a slot.
     pub expected_wait: Duration,
+    /// Calls that compute or would if there were slots for all; the others in flight wait for something else.
+    pub busy: u32,
 }
 
 /// A call's reply: head now, body as a stream.

@@ -4,7 +4,11 @@
 //! unpack), `call` once per call. Instances belong to the runtime, which alone knows when a guest is really done:
 //! `docs/adr/0004-instances-belong-to-the-runtime.md`.
 
-use std::{any::Any, path::PathBuf, sync::Arc};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use async_trait::async_trait;
 use onrush_invoke::{Body, Invocation, InvokeError};
@@ -65,7 +69,28 @@ impl PrepareError {
 
 /// The worker's accounting for one call. The runtime keeps it until the guest is done, and drops it then: after the
 /// reply's last byte, or when the caller has gone and the instance is discarded (P8).
-pub type Permit = Box<dyn Any + Send>;
+///
+/// Whoever has one may hold memory for the call only once it may compute for the first time.
+pub trait Permit: Send {
+    /// Asks for the right to compute, which lasts until [`Permit::pause`]: before the guest is started, and before each
+    /// time that it goes on. Wakes the task when there is an answer.
+    ///
+    /// # Errors
+    /// The call waited for its start and will not get it: nothing of it has run. A call that has started gets no error.
+    fn poll_compute(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), InvokeError>>;
+
+    /// The guest waits for something, or gives way at a tick of the clock: others may compute.
+    fn pause(&mut self);
+}
+
+/// Accounts for nothing.
+impl Permit for () {
+    fn poll_compute(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvokeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn pause(&mut self) {}
+}
 
 /// A way to run functions: wasm, process, fake.
 #[async_trait]
@@ -90,12 +115,12 @@ pub trait Runtime: Send + Sync {
 /// A version that is ready for calls.
 #[async_trait]
 pub trait Prepared: Send + Sync {
-    /// Serves one call on a fresh or a reused instance. The reply's head comes as soon as the guest has given it; its
+    /// Serves one call on a fresh or a reused instance, when the permit lets it. The reply's head comes as soon as the guest has given it; its
     /// body streams. A passed deadline, a dropped future or a dropped body end the guest.
     ///
     /// # Errors
     /// `function_failed` for traps, `deadline_exceeded`, `overloaded` where the pool of instances is empty.
-    async fn call(&self, call: Invocation, permit: Permit) -> Result<http::Response<Body>, InvokeError>;
+    async fn call(&self, call: Invocation, permit: Box<dyn Permit>) -> Result<http::Response<Body>, InvokeError>;
 
     /// How many calls can be inside at once.
     fn capacity(&self) -> usize;

@@ -1,6 +1,7 @@
 //! A runtime without guests, for unit tests of those above it.
 
 use std::{
+    future::poll_fn,
     path::PathBuf,
     sync::{
         Arc,
@@ -15,7 +16,8 @@ use onrush_types::{Code, RuntimeKind};
 
 use crate::{Artifact, Inspection, Permit, PrepareError, Prepared, Runtime};
 
-/// Serves every call by its path: `/echo` returns the body, `/sleep/MS` waits, `/fail` traps, anything else says hello.
+/// Serves every call by its path: `/echo` returns the body, `/compute/MS` holds a slot for so long, `/sleep/MS` waits
+/// without one, `/fail` traps, anything else says hello.
 #[derive(Default)]
 pub struct FakeRuntime {
     prepared: AtomicUsize,
@@ -63,14 +65,22 @@ struct FakePrepared;
 
 #[async_trait]
 impl Prepared for FakePrepared {
-    async fn call(&self, call: Invocation, permit: Permit) -> Result<http::Response<Body>, InvokeError> {
+    async fn call(&self, call: Invocation, mut permit: Box<dyn Permit>) -> Result<http::Response<Body>, InvokeError> {
         let path = call.request.uri().path().to_owned();
-        if let Some(ms) = path.strip_prefix("/sleep/").and_then(|ms| ms.parse().ok()) {
-            let nap = tokio::time::sleep(Duration::from_millis(ms));
-            if call.deadline.bound(nap).await.is_err() {
-                return Err(InvokeError::deadline(Reached::MaybeRan, "the function took too long"));
+        let time = |prefix| path.strip_prefix(prefix).and_then(|ms| ms.parse().ok()).map(Duration::from_millis);
+        let take_time = async {
+            poll_fn(|cx| permit.poll_compute(cx)).await?;
+            if let Some(time) = time("/compute/") {
+                tokio::time::sleep(time).await;
             }
-        }
+            permit.pause();
+            if let Some(time) = time("/sleep/") {
+                tokio::time::sleep(time).await;
+            }
+            Ok::<(), InvokeError>(())
+        };
+        let too_long = |_| InvokeError::deadline(Reached::MaybeRan, "the function took too long");
+        call.deadline.bound(take_time).await.map_err(too_long)??;
         let body = match path.as_str() {
             "/echo" => call.request.into_body(),
             "/fail" => return Err(InvokeError::function(Code::FunctionFailed, "the function trapped")),

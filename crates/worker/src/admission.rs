@@ -1,151 +1,207 @@
-//! The door: permits for calls that run, places for calls that wait. What a call holds goes back when it is dropped,
-//! wherever it is cancelled (P8).
+//! The door: permits and slots for calls that run, places for calls that wait. What a call holds goes back when it is
+//! dropped, wherever it is cancelled (P8).
+//!
+//! A call that finds room takes it with a few atomic operations. Only where somebody waits, the lock of the queue is
+//! taken, and then whatever becomes free goes to the one whose turn it is.
 
 use std::{
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use onrush_invoke::{InvokeError, LoadReport};
 use onrush_types::{Code, FunctionName};
-use tokio::{
-    sync::{Notify, oneshot},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 
 use crate::{
+    codel::Rules,
     config::Config,
+    counts::{Counts, MOST, Room, Seen},
+    estimate::Mean,
+    lane::{Lane, Lanes},
     metrics::Metrics,
-    queue::{Ask, Bounds, Queue, Refusal, Verdict},
+    permit::CallPermit,
+    queue::{Ask, Bounds, Queue},
+    refusal::{Refused, Why},
+    turn::Turn,
 };
-
-/// How long calls take lately: a moving average over about eight of them.
-#[derive(Debug, Default)]
-pub(crate) struct Service(AtomicU64);
-
-impl Service {
-    pub(crate) fn average(&self) -> Duration {
-        Duration::from_micros(self.0.load(Ordering::Relaxed))
-    }
-
-    /// Two at the same moment may lose one; an average does not mind.
-    fn add(&self, took: Duration) {
-        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX).max(1);
-        let old = self.0.load(Ordering::Relaxed);
-        let new = if old == 0 { took } else { old - old / 8 + took / 8 };
-        self.0.store(new.max(1), Ordering::Relaxed);
-    }
-}
 
 /// What the door has to know of a call.
 pub(crate) struct Visitor<'a> {
-    pub(crate) function: &'a FunctionName,
+    pub(crate) lane: &'a Arc<Lane>,
     pub(crate) cap: usize,
+    /// What its body weighs while it waits, and whether it has one at all.
     pub(crate) bytes: usize,
+    pub(crate) has_body: bool,
     pub(crate) deadline: Instant,
     pub(crate) attempt: u8,
-    pub(crate) service: &'a Arc<Service>,
 }
 
 /// The door of this node.
 pub(crate) struct Admission {
-    queue: Mutex<Queue<oneshot::Sender<Permit>>>,
-    slots: u32,
-    service: Service,
+    bounds: Bounds,
+    counts: Counts,
+    /// Calls that wait for their version.
+    held: AtomicUsize,
+    /// As the queue said last.
+    backlog: AtomicU64,
+    draining: AtomicBool,
+    /// Memory is short.
+    pressed: AtomicBool,
+    lanes: Mutex<Lanes>,
+    queue: Mutex<Queue<Arc<Turn>>>,
+    pub(crate) service: Mean,
+    /// Refused callers so far: each is told another time to come again.
+    lots: AtomicU64,
     empty: Notify,
-    metrics: Arc<Metrics>,
-}
-
-/// A call that may run, or will.
-pub(crate) enum Entrance {
-    Run(Permit),
-    Wait(Place),
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Admission {
     pub(crate) fn new(config: &Config, metrics: Arc<Metrics>) -> Arc<Self> {
+        let permits = config.max_running.clamp(1, MOST);
+        let percent = |percent: u8| usize::from(percent.clamp(1, 100));
         let bounds = Bounds {
-            running: config.max_running.max(1),
-            calls: config.queue_calls,
+            room: Room { slots: (config.slots as usize).clamp(1, MOST), permits },
+            tenant_most: (permits * percent(config.namespace_share) / 100).max(1),
+            calls: config.queue_calls.min(MOST),
             bytes: usize::try_from(config.queue_bytes.as_u64()).unwrap_or(usize::MAX),
-            function_percent: usize::from(config.function_share.clamp(1, 100)),
+            function_percent: percent(config.function_share),
+            tenant_percent: percent(config.namespace_share),
+            rules: Rules {
+                target: config.delay_target,
+                interval: config.delay_interval,
+                patience: config.overload_patience,
+            },
+            overload_wait: config.overload_wait,
         };
-        let queue = Mutex::new(Queue::new(bounds));
-        Arc::new(Self { queue, slots: config.slots, service: Service::default(), empty: Notify::new(), metrics })
+        Arc::new(Self {
+            bounds,
+            counts: Counts::default(),
+            held: AtomicUsize::new(0),
+            backlog: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            pressed: AtomicBool::new(false),
+            lanes: Mutex::default(),
+            queue: Mutex::new(Queue::new(bounds)),
+            service: Mean::default(),
+            lots: AtomicU64::new(0),
+            empty: Notify::new(),
+            metrics,
+        })
     }
 
-    /// Lets a call in, or refuses it now.
-    pub(crate) fn enter(self: &Arc<Self>, visitor: &Visitor<'_>) -> Result<Entrance, InvokeError> {
-        self.enter_with(visitor, None)
+    /// What is known of this function. Whoever keeps it keeps its history.
+    pub(crate) fn lane(&self, function: &FunctionName) -> Arc<Lane> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner).of(function)
     }
 
-    fn enter_with(self: &Arc<Self>, visitor: &Visitor<'_>, held: Option<Held>) -> Result<Entrance, InvokeError> {
-        let now = Instant::now();
+    /// Lets a call in, or refuses it now. The permit may have to wait for its turn.
+    pub(crate) fn enter(self: &Arc<Self>, visitor: &Visitor<'_>) -> Result<CallPermit, InvokeError> {
+        if self.is_draining() {
+            return Err(self.refuse(Why::Draining, Duration::ZERO));
+        }
+        self.let_in(visitor, None)
+    }
+
+    fn let_in(self: &Arc<Self>, visitor: &Visitor<'_>, held: Option<Held>) -> Result<CallPermit, InvokeError> {
+        let (now, lane) = (Instant::now(), visitor.lane);
+        let cap = visitor.cap.min(part(self.bounds.room.permits, self.bounds.function_percent));
+        if cap == 0 {
+            return Err(self.refuse(Why::NoShare, Duration::ZERO));
+        }
+        if visitor.has_body && self.pressed.load(Ordering::Relaxed) {
+            return Err(self.refuse(Why::Memory, Duration::ZERO));
+        }
+        lane.set_cap(cap);
+        let seen = self.counts.see();
+        if !seen.anyone_waits() && seen.has_room(self.bounds.room) && lane.try_take(self.bounds.tenant_most) {
+            if self.counts.try_enter(self.bounds.room) {
+                return Ok(CallPermit::computing(self, lane, now));
+            }
+            lane.give_back();
+        }
+        // From here on the lock is taken in any case, so that somebody who was held up by that short attempt is served.
         let ask = Ask {
-            function: visitor.function,
-            cap: visitor.cap,
+            lane,
             bytes: visitor.bytes,
             deadline: visitor.deadline,
             second_try: visitor.attempt > 1,
-            service: visitor.service.average(),
+            was_held: held.is_some(),
         };
-        let mut receiver = None;
+        let turn = Arc::new(Turn::default());
         let mut queue = self.lock();
-        let inside = held.is_some();
         if let Some(held) = held {
             held.end(&mut queue);
         }
-        let verdict = queue.enter(&ask, now, inside, || {
-            let (sender, waiting) = oneshot::channel();
-            receiver = Some(waiting);
-            sender
-        });
-        let refused = match verdict {
-            Verdict::Run | Verdict::Wait(_) => None,
-            Verdict::Refuse(refusal) => Some(self.refusal(refusal, &queue)),
-        };
-        self.watch(&queue);
-        drop(queue);
-        match (verdict, refused, receiver) {
-            (_, Some(error), _) => Err(error),
-            (Verdict::Wait(number), None, Some(turn)) => {
-                let place = Place::new(self, visitor, number, turn, now);
-                // The function's cap may have grown since the others began to wait.
-                self.start_waiting();
-                Ok(Entrance::Wait(place))
-            }
-            (Verdict::Run | Verdict::Wait(_) | Verdict::Refuse(_), None, _) => {
-                Ok(Entrance::Run(Permit::new(self, visitor.function.clone(), Some(Arc::clone(visitor.service)), now)))
+        let entered = queue.enter(&ask, &self.counts, now, Arc::clone(&turn));
+        self.give_turns(queue, now);
+        match entered {
+            Ok(number) => Ok(CallPermit::waiting(self, lane, now, turn, number)),
+            Err(refusal) => {
+                let (why, wait) = Why::of(refusal);
+                Err(self.refuse(why, wait))
             }
         }
     }
 
     /// Counts a call that waits for its version, within the bounds of the queue.
     pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Result<Held, InvokeError> {
-        let mut queue = self.lock();
-        let held = queue.hold(bytes).map_err(|refusal| self.refusal(refusal, &queue));
-        self.watch(&queue);
-        drop(queue);
-        held.map(|()| Held { admission: Some(Arc::clone(self)), bytes })
+        if self.is_draining() {
+            return Err(self.refuse(Why::Draining, Duration::ZERO));
+        }
+        let held = self.lock().hold(bytes);
+        match held {
+            Ok(()) => {
+                self.held.fetch_add(1, Ordering::SeqCst);
+                Ok(Held { admission: Some(Arc::clone(self)), bytes })
+            }
+            Err(refusal) => Err(self.refuse(Why::of(refusal).0, Duration::ZERO)),
+        }
     }
 
     pub(crate) fn set_draining(&self, draining: bool) {
-        self.lock().draining = draining;
+        self.draining.store(draining, Ordering::SeqCst);
     }
 
     pub(crate) fn is_draining(&self) -> bool {
-        self.lock().draining
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// While memory is short, calls with a body are refused.
+    pub(crate) fn set_pressed(&self, pressed: bool) {
+        self.pressed.store(pressed, Ordering::Relaxed);
     }
 
     pub(crate) fn in_flight(&self) -> usize {
-        self.lock().in_flight()
+        let seen = self.counts.see();
+        seen.inside() + seen.queued() + self.held.load(Ordering::SeqCst)
     }
 
     pub(crate) fn load(&self) -> LoadReport {
-        self.load_of(&self.lock())
+        let (seen, held) = (self.counts.see(), self.held.load(Ordering::Relaxed));
+        let count = |calls: usize| u32::try_from(calls).unwrap_or(u32::MAX);
+        LoadReport {
+            in_flight: count(seen.inside() + seen.queued() + held),
+            queued: count(seen.queued() + held),
+            slots: count(self.bounds.room.slots),
+            expected_wait: self.expected_wait(seen),
+            busy: count(seen.computing() + seen.resuming() + seen.queued()),
+        }
+    }
+
+    /// How long a call of any function would wait for a slot, taken on average.
+    fn expected_wait(&self, seen: Seen) -> Duration {
+        if seen.has_room(self.bounds.room) && !seen.anyone_waits() {
+            return Duration::ZERO;
+        }
+        let resuming = u64::try_from(seen.resuming()).unwrap_or(u64::MAX);
+        let work =
+            self.backlog.load(Ordering::Relaxed).saturating_add(self.service.nanos().saturating_mul(resuming + 1));
+        Duration::from_nanos(work / u64::try_from(self.bounds.room.slots).unwrap_or(1))
     }
 
     /// Returns when nothing is in flight.
@@ -162,146 +218,93 @@ impl Admission {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Queue<oneshot::Sender<Permit>>> {
+    /// What is done now and then: gauges, and queues that have been empty for a while.
+    pub(crate) fn upkeep(&self) {
+        let mut queue = self.lock();
+        queue.sweep(Instant::now());
+        let (bytes, overloads) = (queue.bytes(), queue.overloads());
+        drop(queue);
+        let (seen, held) = (self.counts.see(), self.held.load(Ordering::Relaxed));
+        self.metrics.show(seen, held, bytes, overloads);
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Queue<Arc<Turn>>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn load_of(&self, queue: &Queue<oneshot::Sender<Permit>>) -> LoadReport {
-        LoadReport {
-            in_flight: u32::try_from(queue.in_flight()).unwrap_or(u32::MAX),
-            queued: u32::try_from(queue.queued()).unwrap_or(u32::MAX),
-            slots: self.slots,
-            expected_wait: queue.expected_wait(self.service.average()),
-        }
+    pub(crate) fn refuse(&self, why: Why, wait: Duration) -> InvokeError {
+        self.metrics.refused(why);
+        let lot = self.lots.fetch_add(1, Ordering::Relaxed);
+        Refused { why, wait, lot }.error().with_load(self.load())
     }
 
-    fn watch(&self, queue: &Queue<oneshot::Sender<Permit>>) {
-        #[allow(clippy::cast_precision_loss, reason = "a gauge need not be exact beyond 2^52")]
-        {
-            self.metrics.running.set(queue.running() as f64);
-            self.metrics.queued.set(queue.queued() as f64);
-            self.metrics.queued_bytes.set(queue.bytes() as f64);
+    /// Slots and permits that are free go to those whose turn it is.
+    fn give_turns(&self, mut queue: MutexGuard<'_, Queue<Arc<Turn>>>, now: Instant) {
+        let mut first: Option<Arc<Turn>> = None;
+        let mut more = Vec::new();
+        while let Some(started) = queue.next(&self.counts, now) {
+            started.waker.start(started.charged);
+            if let Some(turn) = first.replace(started.waker) {
+                more.push(turn);
+            }
         }
-        if queue.in_flight() == 0 {
+        let dropped = queue.take_dropped();
+        for (turn, why) in &dropped {
+            turn.drop_it(*why);
+        }
+        self.backlog.store(queue.backlog(), Ordering::Relaxed);
+        drop(queue);
+        // Woken after the lock is free, or they would only wait for it.
+        first.iter().chain(&more).for_each(|turn| turn.wake());
+        dropped.iter().for_each(|(turn, _)| turn.wake());
+    }
+
+    /// A slot has become free: a call paused, or left. `more` is what its function's account is to be corrected by.
+    pub(crate) fn freed(&self, seen: Seen, lane: &Lane, more: i64, now: Instant) {
+        if seen.anyone_waits() {
+            let mut queue = self.lock();
+            queue.charge(lane, more);
+            queue.refresh(lane.id);
+            self.give_turns(queue, now);
+        }
+        self.tell_if_empty(seen);
+    }
+
+    pub(crate) fn tell_if_empty(&self, seen: Seen) {
+        if seen.inside() == 0 && seen.queued() == 0 && self.held.load(Ordering::SeqCst) == 0 {
             self.empty.notify_waiters();
         }
     }
 
-    fn refusal(&self, refusal: Refusal, queue: &Queue<oneshot::Sender<Permit>>) -> InvokeError {
-        const SOON: Duration = Duration::from_secs(1);
-        const LATE: Duration = Duration::from_secs(30);
-        let wait = queue.expected_wait(self.service.average());
-        let (code, why, again) = match refusal {
-            Refusal::Draining => (Code::Unavailable, "this node is draining and takes nothing new".to_owned(), SOON),
-            Refusal::NoShare => {
-                let why = "this node has no share of the function's concurrency: another node runs it".to_owned();
-                (Code::Overloaded, why, SOON)
-            }
-            Refusal::Calls => (Code::Overloaded, "the queue of this node is full".to_owned(), wait),
-            Refusal::Bytes => (Code::Overloaded, "too many bytes of bodies wait on this node".to_owned(), wait),
-            Refusal::TooLate(wait) => {
-                let why = format!("the call would wait about {} ms, longer than its deadline", wait.as_millis());
-                (Code::Overloaded, why, wait)
-            }
-        };
-        InvokeError::refused(code, why).retry_after(again.clamp(SOON, LATE)).with_load(self.load_of(queue))
+    pub(crate) fn counts(&self) -> &Counts {
+        &self.counts
     }
 
-    /// Gives permits to waiting calls while there are both.
-    fn start_waiting(self: &Arc<Self>) {
-        loop {
-            let now = Instant::now();
-            let mut queue = self.lock();
-            let next = queue.next(now);
-            self.watch(&queue);
-            drop(queue);
-            let Some((function, waker)) = next else { return };
-            // A caller that went at this very moment gives its permit back here, and the loop goes on with the next.
-            if let Err(mut permit) = waker.send(Permit::new(self, function, None, now)) {
-                permit.cancel();
-            }
-        }
+    pub(crate) fn slots(&self) -> usize {
+        self.bounds.room.slots
+    }
+
+    /// A call in the house waits for a slot again.
+    pub(crate) fn wait_again(&self, lane: &Arc<Lane>, now: Instant) -> (Arc<Turn>, u64) {
+        let turn = Arc::new(Turn::default());
+        let mut queue = self.lock();
+        let number = queue.resume(lane, &self.counts, now, Arc::clone(&turn));
+        self.give_turns(queue, now);
+        (turn, number)
+    }
+
+    /// A waiting call is given up. False if something came of its wait before.
+    pub(crate) fn cancel(&self, lane: &Lane, number: u64) -> bool {
+        let mut queue = self.lock();
+        let gone = queue.cancel(lane, number, &self.counts);
+        self.backlog.store(queue.backlog(), Ordering::Relaxed);
+        gone
     }
 }
 
-/// The right to run one call. Dropped when its guest is done.
-pub(crate) struct Permit {
-    admission: Option<Arc<Admission>>,
-    function: FunctionName,
-    service: Option<Arc<Service>>,
-    since: Instant,
-}
-
-impl Permit {
-    fn new(admission: &Arc<Admission>, function: FunctionName, service: Option<Arc<Service>>, since: Instant) -> Self {
-        Self { admission: Some(Arc::clone(admission)), function, service, since }
-    }
-
-    /// Gives it back without looking for the next call: whoever calls this does that.
-    fn cancel(&mut self) {
-        if let Some(admission) = self.admission.take() {
-            admission.lock().leave(&self.function);
-        }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        let Some(admission) = self.admission.take() else { return };
-        if let Some(service) = &self.service {
-            let took = self.since.elapsed();
-            service.add(took);
-            admission.service.add(took);
-            admission.metrics.service.record(took);
-        }
-        admission.lock().leave(&self.function);
-        admission.start_waiting();
-    }
-}
-
-/// A place in the queue.
-pub(crate) struct Place {
-    admission: Arc<Admission>,
-    function: FunctionName,
-    service: Arc<Service>,
-    number: Option<u64>,
-    turn: oneshot::Receiver<Permit>,
-    since: Instant,
-}
-
-impl Place {
-    fn new(
-        admission: &Arc<Admission>,
-        visitor: &Visitor<'_>,
-        number: u64,
-        turn: oneshot::Receiver<Permit>,
-        since: Instant,
-    ) -> Self {
-        let (function, service) = (visitor.function.clone(), Arc::clone(visitor.service));
-        Self { admission: Arc::clone(admission), function, service, number: Some(number), turn, since }
-    }
-
-    /// Waits for the permit. None if the queue let the call go because its deadline has passed.
-    pub(crate) async fn turn(mut self) -> Option<Permit> {
-        let permit = (&mut self.turn).await.ok();
-        self.number = None;
-        self.admission.metrics.wait.record(self.since.elapsed());
-        permit.map(|mut permit| {
-            permit.service = Some(Arc::clone(&self.service));
-            permit
-        })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let Some(number) = self.number else { return };
-        let mut queue = self.admission.lock();
-        // Not there any more means that a permit is under way; it goes back when the channel is dropped.
-        if queue.cancel(&self.function, number) {
-            self.admission.watch(&queue);
-        }
-    }
+/// So many percent of it, at least one.
+fn part(whole: usize, percent: usize) -> usize {
+    (whole * percent / 100).max(1)
 }
 
 /// A call that waits for its version to be made ready.
@@ -311,29 +314,28 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Lets the call in, now that its version is ready.
-    pub(crate) fn enter(mut self, visitor: &Visitor<'_>) -> Result<Entrance, InvokeError> {
-        match self.admission.take() {
-            Some(admission) => {
-                let again = Self { admission: Some(Arc::clone(&admission)), bytes: self.bytes };
-                admission.enter_with(visitor, Some(again))
-            }
+    /// Lets the call in, now that its version is ready: even if the node has begun to drain meanwhile.
+    pub(crate) fn enter(self, visitor: &Visitor<'_>) -> Result<CallPermit, InvokeError> {
+        match self.admission.clone() {
+            Some(admission) => admission.let_in(visitor, Some(self)),
             None => Err(InvokeError::refused(Code::Internal, "a held call entered twice")),
         }
     }
 
-    fn end(mut self, queue: &mut Queue<oneshot::Sender<Permit>>) {
-        self.admission = None;
-        queue.unhold(self.bytes);
+    fn end(mut self, queue: &mut Queue<Arc<Turn>>) {
+        if let Some(admission) = self.admission.take() {
+            queue.unhold(self.bytes);
+            admission.held.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
         if let Some(admission) = self.admission.take() {
-            let mut queue = admission.lock();
-            queue.unhold(self.bytes);
-            admission.watch(&queue);
+            admission.lock().unhold(self.bytes);
+            admission.held.fetch_sub(1, Ordering::SeqCst);
+            admission.tell_if_empty(admission.counts.see());
         }
     }
 }

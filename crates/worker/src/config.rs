@@ -9,16 +9,37 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// Calls that can compute at once, as other nodes are told: cores.
+    /// Calls that compute at once: cores. A guest that waits for something gives its slot back meanwhile.
     pub slots: u32,
     /// Calls that are inside guests at once, whether they compute or wait.
     pub max_running: usize,
     /// How much of `max-running`, and of the queue, one function may hold, in percent, so that no function holds it all.
     pub function_share: u8,
+    /// The same for all functions of a namespace together.
+    pub namespace_share: u8,
     /// Calls that may wait. First tries are refused a tenth earlier, so that calls which were refused elsewhere find room.
     pub queue_calls: usize,
     /// Bytes of whole bodies that may wait.
     pub queue_bytes: ByteSize,
+    /// A delay in a function's queue that is nobody's concern.
+    #[serde(with = "humantime_serde")]
+    pub delay_target: Duration,
+    /// How long the delay may be above that before the queue is turned around: newest first.
+    #[serde(with = "humantime_serde")]
+    pub delay_interval: Duration,
+    /// How long such a queue may not fall before it is an overload. A burst that is over by then is served to its last
+    /// call; of an overload only `overload-wait` is kept and the rest refused.
+    #[serde(with = "humantime_serde")]
+    pub overload_patience: Duration,
+    /// How long calls may wait in the queue of a function of which more calls come than are served.
+    #[serde(with = "humantime_serde")]
+    pub overload_wait: Duration,
+    /// How much of its memory the node may use before calls with a body are refused, in percent of the machine's memory or,
+    /// if that is less, of its control group's. 0: never.
+    pub memory_share: u8,
+    /// How often memory is looked at.
+    #[serde(with = "humantime_serde")]
+    pub memory_interval: Duration,
     /// How long a call waits for a catalog that is older than the call, before it is refused as `behind`.
     #[serde(with = "humantime_serde")]
     pub catalog_wait: Duration,
@@ -48,8 +69,15 @@ impl Default for Config {
             slots: u32::try_from(cores).unwrap_or(u32::MAX),
             max_running: (64 * cores).clamp(256, 2_048),
             function_share: 75,
+            namespace_share: 90,
             queue_calls: 10_000,
             queue_bytes: ByteSize::mib(64),
+            delay_target: Duration::from_millis(5),
+            delay_interval: Duration::from_millis(100),
+            overload_patience: Duration::from_secs(1),
+            overload_wait: Duration::from_millis(20),
+            memory_share: 85,
+            memory_interval: Duration::from_millis(250),
             catalog_wait: Duration::from_millis(50),
             prepared_versions: 512,
             prefetch: 256,

@@ -1,125 +1,147 @@
-//! Who runs, who waits and who comes next: pure bookkeeping, without clock, lock or channel.
+//! Who waits and who comes next: bookkeeping without clock, lock or channel. Whoever holds a permit or a slot is counted
+//! in `Counts` and `Lane`, which calls that need not wait change without asking here.
 //!
-//! First come, first served within a function; functions take turns, one call each (a deficit round robin whose calls
-//! all cost one). CoDel and newest-first come into `Lane::pop` and nowhere else.
+//! Namespaces take turns, within a namespace its functions do, by what they compute (`fair`). Within a function, calls
+//! that are in the house go before new ones; new ones come in the order that `codel` says.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
-use onrush_types::FunctionName;
 use tokio::time::Instant;
+
+use crate::{
+    codel::{Delay, Mode, Rules},
+    counts::{Counts, Room},
+    estimate::Line,
+    fair::{Fair, Wish},
+    lane::Lane,
+};
+
+/// So many surplus calls are let go at once when a queue turns out to be an overload; the rest next time.
+const SHED_AT_ONCE: usize = 64;
 
 /// The bounds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
-    /// Running calls of all functions.
-    pub(crate) running: usize,
+    pub(crate) room: Room,
+    /// Permits that one namespace may hold.
+    pub(crate) tenant_most: usize,
     /// Waiting calls of all functions.
     pub(crate) calls: usize,
     /// Bytes of waiting calls.
     pub(crate) bytes: usize,
-    /// How much of running and waiting one function may hold, in percent.
+    /// How much of both one function may hold, in percent, and one namespace.
     pub(crate) function_percent: usize,
+    pub(crate) tenant_percent: usize,
+    /// When a queue stands and when it is an overload.
+    pub(crate) rules: Rules,
+    /// How long calls may wait in a queue that is one.
+    pub(crate) overload_wait: Duration,
 }
 
-/// A call that wants to run.
+/// A call that wants to wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Ask<'a> {
-    pub(crate) function: &'a FunctionName,
-    /// How many calls of the function may run here at once.
-    pub(crate) cap: usize,
+    pub(crate) lane: &'a Arc<Lane>,
     /// What the body weighs while it waits.
     pub(crate) bytes: usize,
     pub(crate) deadline: Instant,
     /// A call that was refused elsewhere is refused here only at the hard bounds.
     pub(crate) second_try: bool,
-    /// What a call of this function has taken lately.
-    pub(crate) service: Duration,
-}
-
-/// What becomes of it.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
-    /// It runs and is counted as running.
-    Run,
-    /// It waits under this number.
-    Wait(u64),
-    /// It is not counted at all.
-    Refuse(Refusal),
+    /// It was counted as held until now and has passed the bounds already.
+    pub(crate) was_held: bool,
 }
 
 /// Why a call may not wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// Nothing new is taken.
-    Draining,
-    /// This node has no share of the function's cap.
-    NoShare,
-    /// Too many calls wait.
+    /// Too many calls wait: here, or of its function or namespace.
     Calls,
     /// Too many bytes wait.
     Bytes,
     /// It would wait this long, which is longer than it has.
     TooLate(Duration),
+    /// More calls of the function come than are served; those in its queue take this long.
+    Overload(Duration),
 }
 
-struct Lane<W> {
-    running: usize,
-    cap: usize,
-    waiting: BTreeMap<u64, Waiting<W>>,
-    in_turn: bool,
+/// Why a call that waited waits no longer without having been started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dropped {
+    /// Its deadline has passed.
+    Late,
+    /// Its function's queue is an overload.
+    Overload,
+    /// A namespace that has less than its share of a full queue took its place.
+    Displaced,
+}
+
+/// A call that may compute now; it is counted so.
+#[derive(Debug)]
+pub(crate) struct Started<W> {
+    pub(crate) waker: W,
+    /// What its function was charged ahead, in nanoseconds.
+    pub(crate) charged: u64,
 }
 
 struct Waiting<W> {
     bytes: usize,
+    since: Instant,
     deadline: Instant,
+    cost: u64,
     waker: W,
 }
 
-impl<W> Lane<W> {
-    /// The next call of this function: the oldest one.
-    fn pop(&mut self) -> Option<Waiting<W>> {
-        self.waiting.pop_first().map(|(_, waiting)| waiting)
-    }
+/// One function's queue.
+struct Waits<W> {
+    lane: Arc<Lane>,
+    resuming: BTreeMap<u64, W>,
+    new: BTreeMap<u64, Waiting<W>>,
+    bytes: usize,
+    delay: Delay,
+}
 
-    fn may_start(&self) -> bool {
-        self.running < self.cap && !self.waiting.is_empty()
-    }
+/// One namespace's queues.
+#[derive(Default)]
+struct Tenancy {
+    lanes: Fair,
+    calls: usize,
+    bytes: usize,
 }
 
 /// The books.
 pub(crate) struct Queue<W> {
     bounds: Bounds,
-    pub(crate) draining: bool,
-    running: usize,
-    waiting: usize,
+    calls: usize,
     /// Calls that wait for their version to be made ready: they weigh like waiting ones, but are in nobody's turn yet.
     held: usize,
     bytes: usize,
+    /// What all waiting calls together will compute, in nanoseconds.
+    backlog: u64,
     next: u64,
-    lanes: HashMap<FunctionName, Lane<W>>,
-    /// Functions with a waiting call that may start as soon as the node has room.
-    turns: VecDeque<FunctionName>,
+    waits: HashMap<u64, Waits<W>>,
+    tenants: Fair,
+    tenancies: HashMap<u64, Tenancy>,
+    dropped: Vec<(W, Dropped)>,
 }
 
 impl<W> Queue<W> {
     pub(crate) fn new(bounds: Bounds) -> Self {
-        let (lanes, turns) = (HashMap::new(), VecDeque::new());
-        Self { bounds, draining: false, running: 0, waiting: 0, held: 0, bytes: 0, next: 0, lanes, turns }
-    }
-
-    pub(crate) fn running(&self) -> usize {
-        self.running
-    }
-
-    pub(crate) fn queued(&self) -> usize {
-        self.waiting + self.held
-    }
-
-    pub(crate) fn in_flight(&self) -> usize {
-        self.running + self.queued()
+        Self {
+            bounds,
+            calls: 0,
+            held: 0,
+            bytes: 0,
+            backlog: 0,
+            next: 0,
+            waits: HashMap::new(),
+            tenants: Fair::default(),
+            tenancies: HashMap::new(),
+            dropped: Vec::new(),
+        }
     }
 
     /// Bytes of waiting bodies.
@@ -127,87 +149,137 @@ impl<W> Queue<W> {
         self.bytes
     }
 
-    /// How long a call of a new function would wait for a permit, if calls take `service` each.
-    pub(crate) fn expected_wait(&self, service: Duration) -> Duration {
-        if self.running < self.bounds.running {
-            Duration::ZERO
-        } else {
-            spread(service, self.waiting + 1, self.running)
-        }
+    /// What all waiting calls together will compute, in nanoseconds.
+    pub(crate) fn backlog(&self) -> u64 {
+        self.backlog
     }
 
-    /// Takes a call in, which then runs or waits, or says why not. `inside` is a call that was held: it has passed the
-    /// door already.
-    pub(crate) fn enter(&mut self, ask: &Ask<'_>, now: Instant, inside: bool, waker: impl FnOnce() -> W) -> Verdict {
-        if self.draining && !inside {
-            return Verdict::Refuse(Refusal::Draining);
-        }
-        let cap = ask.cap.min(self.function_part(self.bounds.running));
-        if cap == 0 {
-            return Verdict::Refuse(Refusal::NoShare);
-        }
-        let room = self.running < self.bounds.running;
-        match self.lanes.get_mut(ask.function) {
-            Some(lane) => {
-                lane.cap = cap;
-                if room && lane.running < cap && lane.waiting.is_empty() {
-                    lane.running += 1;
-                    self.running += 1;
-                    return Verdict::Run;
-                }
-            }
-            None if room => {
-                let lane = Lane { running: 1, cap, waiting: BTreeMap::new(), in_turn: false };
-                self.lanes.insert(ask.function.clone(), lane);
-                self.running += 1;
-                return Verdict::Run;
-            }
-            None => {}
-        }
-        if let Some(refusal) = self.may_wait(ask, cap, now) {
-            return Verdict::Refuse(refusal);
-        }
-        Verdict::Wait(self.wait(ask, cap, waker()))
+    /// Functions whose queue is an overload.
+    pub(crate) fn overloads(&self) -> usize {
+        self.waits.values().filter(|waits| waits.delay.mode() == Mode::Overload).count()
     }
 
-    fn wait(&mut self, ask: &Ask<'_>, cap: usize, waker: W) -> u64 {
-        let number = self.next;
+    /// Those who were let go since the last time.
+    pub(crate) fn take_dropped(&mut self) -> Vec<(W, Dropped)> {
+        std::mem::take(&mut self.dropped)
+    }
+
+    /// Takes a call in that waits for a permit and a slot, under the number that comes back, or says why not.
+    pub(crate) fn enter(&mut self, ask: &Ask<'_>, counts: &Counts, now: Instant, waker: W) -> Result<u64, Refusal> {
+        if let Some(waits) = self.waits.get_mut(&ask.lane.id) {
+            waits.delay.came();
+            waits.look(&self.bounds.rules, now);
+            // The function's cap may have grown since the others began to wait.
+            self.refresh(ask.lane.id);
+        }
+        if !ask.was_held {
+            self.check_bounds(ask, counts, now)?;
+        }
+        self.check_time(ask, counts, now)?;
         self.next += 1;
-        let new = || Lane { running: 0, cap, waiting: BTreeMap::new(), in_turn: false };
-        let lane = self.lanes.entry(ask.function.clone()).or_insert_with(new);
-        lane.waiting.insert(number, Waiting { bytes: ask.bytes, deadline: ask.deadline, waker });
-        self.waiting += 1;
+        let (number, cost) = (self.next, ask.lane.service.nanos());
+        let waits = self.waits.entry(ask.lane.id).or_insert_with(|| Waits::new(ask.lane, now));
+        let waiting = Waiting { bytes: ask.bytes, since: now, deadline: ask.deadline, cost, waker };
+        waits.new.insert(number, waiting);
+        waits.bytes += ask.bytes;
+        let tenancy = self.tenancies.entry(ask.lane.tenant.id).or_default();
+        tenancy.calls += 1;
+        tenancy.bytes += ask.bytes;
+        self.calls += 1;
         self.bytes += ask.bytes;
-        self.take_turn(ask.function);
+        self.backlog += cost;
+        counts.wait(false);
+        self.refresh(ask.lane.id);
+        Ok(number)
+    }
+
+    /// A call in the house waits for a slot again.
+    pub(crate) fn resume(&mut self, lane: &Arc<Lane>, counts: &Counts, now: Instant, waker: W) -> u64 {
+        self.next += 1;
+        let number = self.next;
+        self.waits.entry(lane.id).or_insert_with(|| Waits::new(lane, now)).resuming.insert(number, waker);
+        counts.wait(true);
+        self.refresh(lane.id);
         number
     }
 
-    fn may_wait(&self, ask: &Ask<'_>, cap: usize, now: Instant) -> Option<Refusal> {
-        let lane = self.lanes.get(ask.function);
-        let ahead = lane.map_or(0, |lane| lane.waiting.len());
-        let limit = if ask.second_try { self.bounds.calls } else { self.bounds.calls - self.bounds.calls / 10 };
-        if self.queued() >= limit || ahead >= self.function_part(self.bounds.calls) {
-            return Some(Refusal::Calls);
+    fn check_bounds(&mut self, ask: &Ask<'_>, counts: &Counts, now: Instant) -> Result<(), Refusal> {
+        let bounds = self.bounds;
+        let (function, tenant) = (self.waits.get(&ask.lane.id), self.tenancies.get(&ask.lane.tenant.id));
+        let (own_calls, own_bytes) = function.map_or((0, 0), |waits| (waits.new.len(), waits.bytes));
+        let (tenant_calls, tenant_bytes) = tenant.map_or((0, 0), |tenancy| (tenancy.calls, tenancy.bytes));
+        if own_calls >= part(bounds.calls, bounds.function_percent)
+            || tenant_calls >= part(bounds.calls, bounds.tenant_percent)
+        {
+            return Err(Refusal::Calls);
         }
-        if self.bytes + ask.bytes > self.bounds.bytes {
-            return Some(Refusal::Bytes);
+        let weighs = |held: usize, percent| ask.bytes > 0 && held + ask.bytes > part(bounds.bytes, percent);
+        if weighs(self.bytes, 100)
+            || own_bytes > 0 && weighs(own_bytes, bounds.function_percent)
+            || tenant_bytes > 0 && weighs(tenant_bytes, bounds.tenant_percent)
+        {
+            return Err(Refusal::Bytes);
         }
-        // The function's own cap lets so many through at a time; where the node is full, functions take turns.
-        let mut wait = spread(ask.service, ahead + 1, cap);
-        if self.running >= self.bounds.running {
-            let turns = self.turns.len() + usize::from(ahead == 0);
-            wait = wait.max(spread(ask.service, ((ahead + 1) * turns).min(self.waiting + 1), self.bounds.running));
+        let limit = if ask.second_try { bounds.calls } else { bounds.calls - bounds.calls / 10 };
+        if self.calls + self.held < limit || self.displace(tenant_calls, counts, now) {
+            Ok(())
+        } else {
+            Err(Refusal::Calls)
+        }
+    }
+
+    /// In a full queue, a namespace with less than its share takes a place of the one that has the most.
+    fn displace(&mut self, asker: usize, counts: &Counts, now: Instant) -> bool {
+        let share = self.calls / (self.tenancies.len() + usize::from(asker == 0)).max(1);
+        let Some((most, tenancy)) = self.tenancies.iter().max_by_key(|(_, tenancy)| tenancy.calls) else {
+            return false;
+        };
+        if asker >= share || tenancy.calls <= asker + 1 {
+            return false;
+        }
+        let longest = self.waits.iter().filter(|(_, waits)| waits.lane.tenant.id == *most);
+        let Some(id) = longest.max_by_key(|(_, waits)| waits.new.len()).map(|(id, _)| *id) else { return false };
+        let oldest = self.waits.get(&id).and_then(|waits| waits.new.keys().next().copied());
+        oldest.is_some_and(|number| self.let_go(id, number, Dropped::Displaced, counts, now))
+    }
+
+    fn check_time(&mut self, ask: &Ask<'_>, counts: &Counts, now: Instant) -> Result<(), Refusal> {
+        let line = self.line(ask.lane, counts);
+        let wait = line.wait();
+        if let Some(waits) = self.waits.get_mut(&ask.lane.id)
+            && waits.delay.mode() == Mode::Overload
+        {
+            let most = if ask.second_try { self.bounds.overload_wait * 2 } else { self.bounds.overload_wait };
+            if wait > most && line.ahead >= 2 * self.bounds.room.slots {
+                waits.delay.refused(now);
+                return Err(Refusal::Overload(wait));
+            }
         }
         let left = ask.deadline.saturating_duration_since(now);
-        (wait >= left && !ask.second_try || left.is_zero()).then_some(Refusal::TooLate(wait))
+        if left.is_zero() || wait >= left && !ask.second_try { Err(Refusal::TooLate(wait)) } else { Ok(()) }
+    }
+
+    fn line(&self, lane: &Lane, counts: &Counts) -> Line {
+        let (seen, room) = (counts.see(), self.bounds.room);
+        let tenancy = self.tenancies.get(&lane.tenant.id);
+        let (functions, tenants) = (tenancy.map_or(0, |tenancy| tenancy.lanes.waiting()), self.tenants.waiting());
+        let cap = lane.cap().min(room.permits);
+        Line {
+            ahead: self.waits.get(&lane.id).map_or(0, |waits| waits.new.len()),
+            service: lane.service.get(),
+            stay: lane.stay.get(),
+            cap,
+            sharers: functions.max(1) * (tenants + usize::from(functions == 0)).max(1),
+            backlog: Duration::from_nanos(self.backlog),
+            slots: room.slots,
+            slot_free: seen.computing() < room.slots,
+            cap_free: lane.inside.get() < cap && seen.inside() < room.permits,
+        }
     }
 
     /// Takes a call in that cannot run yet because its version is not ready.
     pub(crate) fn hold(&mut self, bytes: usize) -> Result<(), Refusal> {
-        if self.draining {
-            return Err(Refusal::Draining);
-        }
-        if self.queued() >= self.bounds.calls {
+        if self.calls + self.held >= self.bounds.calls {
             return Err(Refusal::Calls);
         }
         if self.bytes + bytes > self.bounds.bytes {
@@ -224,82 +296,197 @@ impl<W> Queue<W> {
         self.bytes -= bytes;
     }
 
-    /// A running call is over.
-    pub(crate) fn leave(&mut self, function: &FunctionName) {
-        self.running -= 1;
-        if let Some(lane) = self.lanes.get_mut(function) {
-            lane.running -= 1;
+    /// What a call of this function has computed differs from what was charged.
+    pub(crate) fn charge(&mut self, lane: &Lane, more: i64) {
+        if let Some(tenancy) = self.tenancies.get_mut(&lane.tenant.id) {
+            tenancy.lanes.charge(lane.id, more);
         }
-        self.take_turn(function);
-        self.forget_if_empty(function);
+        self.tenants.charge(lane.tenant.id, more);
     }
 
     /// A waiting call has gone. False if it was not waiting any more.
-    pub(crate) fn cancel(&mut self, function: &FunctionName, number: u64) -> bool {
-        let gone = self.lanes.get_mut(function).and_then(|lane| lane.waiting.remove(&number));
-        let Some(gone) = gone else { return false };
-        self.waiting -= 1;
-        self.bytes -= gone.bytes;
-        self.forget_if_empty(function);
+    pub(crate) fn cancel(&mut self, lane: &Lane, number: u64, counts: &Counts) -> bool {
+        let resuming = self.waits.get_mut(&lane.id).is_some_and(|waits| waits.resuming.remove(&number).is_some());
+        if resuming {
+            counts.give_up(true);
+            self.refresh(lane.id);
+        }
+        resuming
+            || self.remove(lane.id, number).is_some_and(|_| {
+                counts.give_up(false);
+                self.refresh(lane.id);
+                true
+            })
+    }
+
+    /// The next waiting call that may compute.
+    pub(crate) fn next(&mut self, counts: &Counts, now: Instant) -> Option<Started<W>> {
+        loop {
+            let seen = counts.see();
+            if !seen.anyone_waits() || seen.computing() >= self.bounds.room.slots {
+                return None;
+            }
+            let id = self.choose(seen.inside() < self.bounds.room.permits)?;
+            let waits = self.waits.get_mut(&id)?;
+            let lane = Arc::clone(&waits.lane);
+            let cost = lane.slice.nanos();
+            let waker = if waits.resuming.is_empty() {
+                self.start_new(id, counts, now)
+            } else if counts.try_start_resuming(self.bounds.room.slots) {
+                waits.resuming.pop_first().map(|(_, waker)| waker)
+            } else {
+                return None;
+            };
+            if waker.is_some() {
+                if let Some(tenancy) = self.tenancies.get_mut(&lane.tenant.id) {
+                    tenancy.lanes.start(id, cost);
+                }
+                self.tenants.start(lane.tenant.id, cost);
+            }
+            self.refresh(id);
+            if let Some(waker) = waker {
+                return Some(Started { waker, charged: cost });
+            }
+        }
+    }
+
+    /// The function whose turn it is.
+    fn choose(&self, entering: bool) -> Option<u64> {
+        self.tenants.order(entering).find_map(|tenant| {
+            let lanes = &self.tenancies.get(&tenant)?.lanes;
+            let id = lanes.order(entering).next()?;
+            let full =
+                |id| self.waits.get(&id).is_some_and(|waits| waits.lane.tenant.inside.get() >= self.bounds.tenant_most);
+            if entering && full(id) { lanes.order(false).next() } else { Some(id) }
+        })
+    }
+
+    /// Starts a new call of this function, if one is still there that can be served and there is room.
+    fn start_new(&mut self, id: u64, counts: &Counts, now: Instant) -> Option<W> {
+        let mode = self.waits.get_mut(&id)?.look(&self.bounds.rules, now);
+        let surplus = if mode == Mode::Overload { self.surplus(id, counts) } else { 0 };
+        for _ in 0..surplus.min(SHED_AT_ONCE) {
+            let oldest = *self.waits.get(&id)?.new.keys().next()?;
+            self.let_go(id, oldest, Dropped::Overload, counts, now);
+        }
+        let newest = mode == Mode::Standing || surplus > SHED_AT_ONCE;
+        loop {
+            let waits = self.waits.get(&id)?;
+            let first = if newest { waits.new.last_key_value() } else { waits.new.first_key_value() };
+            let (number, late) = first.map(|(number, waiting)| (*number, waiting.deadline <= now))?;
+            if late {
+                self.let_go(id, number, Dropped::Late, counts, now);
+                continue;
+            }
+            let lane = Arc::clone(&waits.lane);
+            if !lane.try_take(self.bounds.tenant_most) {
+                return None;
+            }
+            if !counts.try_start_queued(self.bounds.room) {
+                lane.give_back();
+                return None;
+            }
+            let started = self.remove(id, number);
+            if let Some(waits) = self.waits.get_mut(&id) {
+                waits.delay.started();
+                waits.look(&self.bounds.rules, now);
+            }
+            return started.map(|waiting| waiting.waker);
+        }
+    }
+
+    /// How many calls more than may wait there are in an overloaded queue.
+    fn surplus(&self, id: u64, counts: &Counts) -> usize {
+        let Some(waits) = self.waits.get(&id) else { return 0 };
+        let line = self.line(&waits.lane, counts);
+        let each = Line { ahead: 0, slot_free: false, ..line }.wait().max(Duration::from_nanos(1));
+        let most = self.bounds.overload_wait.as_nanos() / each.as_nanos();
+        let most = usize::try_from(most).unwrap_or(usize::MAX).max(2 * self.bounds.room.slots);
+        waits.new.len().saturating_sub(most)
+    }
+
+    fn let_go(&mut self, id: u64, number: u64, why: Dropped, counts: &Counts, now: Instant) -> bool {
+        let Some(waiting) = self.remove(id, number) else { return false };
+        counts.give_up(false);
+        self.dropped.push((waiting.waker, why));
+        if why == Dropped::Overload
+            && let Some(waits) = self.waits.get_mut(&id)
+        {
+            waits.delay.refused(now);
+        }
+        self.refresh(id);
         true
     }
 
-    /// The next waiting call that may run; it is counted as running. Calls whose deadline has passed are let go: their
-    /// wakers are dropped.
-    pub(crate) fn next(&mut self, now: Instant) -> Option<(FunctionName, W)> {
-        while self.running < self.bounds.running {
-            let function = self.turns.pop_front()?;
-            let Some(lane) = self.lanes.get_mut(&function) else { continue };
-            lane.in_turn = false;
-            let mut started = None;
-            while lane.running < lane.cap
-                && let Some(waiting) = lane.pop()
-            {
-                self.waiting -= 1;
-                self.bytes -= waiting.bytes;
-                if waiting.deadline > now {
-                    lane.running += 1;
-                    self.running += 1;
-                    started = Some(waiting.waker);
-                    break;
-                }
+    fn remove(&mut self, id: u64, number: u64) -> Option<Waiting<W>> {
+        let waits = self.waits.get_mut(&id)?;
+        let waiting = waits.new.remove(&number)?;
+        waits.bytes -= waiting.bytes;
+        self.calls -= 1;
+        self.bytes -= waiting.bytes;
+        self.backlog -= waiting.cost;
+        if let Some(tenancy) = self.tenancies.get_mut(&waits.lane.tenant.id) {
+            tenancy.calls -= 1;
+            tenancy.bytes -= waiting.bytes;
+        }
+        Some(waiting)
+    }
+
+    /// Says anew what a function wants: something of its has come, gone or got room.
+    pub(crate) fn refresh(&mut self, id: u64) {
+        let Some(waits) = self.waits.get(&id) else { return };
+        let wish = if !waits.resuming.is_empty() {
+            Wish::Resume
+        } else if !waits.new.is_empty() && waits.lane.inside.get() < waits.lane.cap() {
+            Wish::Enter
+        } else {
+            Wish::Nothing
+        };
+        let tenant = waits.lane.tenant.id;
+        let over = waits.is_empty() && waits.delay.is_calm();
+        let tenancy = self.tenancies.entry(tenant).or_default();
+        tenancy.lanes.set(id, wish);
+        let all = tenancy.lanes.wish();
+        self.tenants.set(tenant, all);
+        if all == Wish::Nothing && tenancy.calls == 0 {
+            self.tenancies.remove(&tenant);
+        }
+        if over {
+            self.waits.remove(&id);
+        }
+    }
+
+    /// Forgets queues that have been empty for a while.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let empty: Vec<_> = self.waits.iter().filter(|(_, waits)| waits.is_empty()).map(|(id, _)| *id).collect();
+        for id in empty {
+            if let Some(waits) = self.waits.get_mut(&id) {
+                waits.look(&self.bounds.rules, now);
             }
-            self.take_turn(&function);
-            self.forget_if_empty(&function);
-            if let Some(waker) = started {
-                return Some((function, waker));
-            }
+            self.refresh(id);
         }
-        None
-    }
-
-    fn take_turn(&mut self, function: &FunctionName) {
-        if let Some(lane) = self.lanes.get_mut(function)
-            && !lane.in_turn
-            && lane.may_start()
-        {
-            lane.in_turn = true;
-            self.turns.push_back(function.clone());
-        }
-    }
-
-    /// A function without calls leaves nothing behind, so the books are as long as the house is full.
-    fn forget_if_empty(&mut self, function: &FunctionName) {
-        if self.lanes.get(function).is_some_and(|lane| lane.running == 0 && lane.waiting.is_empty() && !lane.in_turn) {
-            self.lanes.remove(function);
-        }
-    }
-
-    /// One function's part of a bound: its percentage, at least one.
-    fn function_part(&self, whole: usize) -> usize {
-        (whole * self.bounds.function_percent / 100).max(1).min(whole)
     }
 }
 
-/// `calls` of `service` each, `at_once` at a time.
-fn spread(service: Duration, calls: usize, at_once: usize) -> Duration {
-    let calls = u32::try_from(calls).unwrap_or(u32::MAX);
-    service.saturating_mul(calls) / u32::try_from(at_once.max(1)).unwrap_or(u32::MAX)
+impl<W> Waits<W> {
+    fn new(lane: &Arc<Lane>, now: Instant) -> Self {
+        let (resuming, new) = (BTreeMap::new(), BTreeMap::new());
+        Self { lane: Arc::clone(lane), resuming, new, bytes: 0, delay: Delay::new(now) }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.resuming.is_empty() && self.new.is_empty()
+    }
+
+    fn look(&mut self, rules: &Rules, now: Instant) -> Mode {
+        let oldest = self.new.first_key_value().map(|(_, waiting)| now.saturating_duration_since(waiting.since));
+        self.delay.look(rules, oldest, self.lane.service.get(), now)
+    }
+}
+
+/// So many percent of it, at least one.
+fn part(whole: usize, percent: usize) -> usize {
+    (whole.saturating_mul(percent) / 100).max(1).min(whole)
 }
 
 #[cfg(test)]

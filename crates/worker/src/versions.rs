@@ -22,12 +22,13 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{admission::Service, config::Config, logs::LogRing, metrics::Metrics};
+use crate::{config::Config, lane::Lane, logs::LogRing, metrics::Metrics};
 
 /// One version as this node has it.
 pub(crate) struct Version {
     pub(crate) it: Arc<FunctionVersion>,
-    pub(crate) service: Arc<Service>,
+    /// What the door knows of the function; asked for at the first call.
+    pub(crate) lane: OnceLock<Arc<Lane>>,
     pub(crate) share: Share,
     ready: OnceLock<Arc<dyn Prepared>>,
     progress: watch::Sender<Progress>,
@@ -63,7 +64,7 @@ impl Version {
     fn new(it: Arc<FunctionVersion>) -> Arc<Self> {
         Arc::new(Self {
             it,
-            service: Arc::default(),
+            lane: OnceLock::new(),
             share: Share::default(),
             ready: OnceLock::new(),
             progress: watch::Sender::new(Progress::Idle),

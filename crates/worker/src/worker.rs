@@ -1,10 +1,7 @@
 //! One call on this node, from its arrival to the reply's head.
 
 use std::{
-    sync::{
-        Arc, PoisonError, RwLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -18,11 +15,14 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admission::{Admission, Entrance, Permit, Visitor},
+    admission::{Admission, Visitor},
     config::Config,
     logs::LogRing,
+    memory,
     metrics::Metrics,
     prefetch,
+    refusal::late,
+    turn::Turn,
     versions::{Sources, Version, Versions},
 };
 
@@ -64,6 +64,7 @@ pub struct Worker {
     catalog: watch::Receiver<Arc<Catalog>>,
     view: watch::Receiver<Arc<ClusterView>>,
     nodes: RwLock<Nodes>,
+    memory: (u8, Duration),
     admission: Arc<Admission>,
     versions: Arc<Versions>,
     logs: Arc<LogRing>,
@@ -95,6 +96,7 @@ impl Worker {
             catalog: parts.catalog,
             view: parts.view,
             nodes: RwLock::new(Nodes { picture: 0, serving: Arc::from([]) }),
+            memory: (config.memory_share, config.memory_interval),
             admission: Admission::new(&config, Arc::clone(&metrics)),
             versions: Versions::new(config, sources),
             logs,
@@ -104,7 +106,8 @@ impl Worker {
         Arc::new(worker)
     }
 
-    /// Follows catalog and cluster: makes new versions ready ahead of their calls and lets removed ones go.
+    /// Follows catalog and cluster: makes new versions ready ahead of their calls and lets removed ones go. Looks after
+    /// memory.
     ///
     /// # Errors
     /// [`RunError`] when what it follows ends before `stop`.
@@ -113,6 +116,7 @@ impl Worker {
             () = stop.cancelled() => Ok(()),
             error = self.follow_catalog() => Err(error),
             error = self.follow_view() => Err(error),
+            () = memory::watch(self.memory.0, self.memory.1, &self.admission) => Ok(()),
         };
         self.versions.shut_down().await;
         ended
@@ -191,13 +195,14 @@ impl Worker {
         }
     }
 
-    async fn serve(&self, call: Invocation, started: &AtomicBool) -> Result<Reply, InvokeError> {
-        let bytes = call.request.body().as_whole().map_or(0, |whole| whole.len());
+    async fn serve(&self, call: Invocation, stage: &Stage) -> Result<Reply, InvokeError> {
+        let whole = call.request.body().as_whole();
+        let (bytes, has_body) = whole.map_or((0, true), |whole| (whole.len(), !whole.is_empty()));
         let known = self.find_now(&call.target);
-        let (prepared, entrance) = match known.as_ref().and_then(|version| Some((version, version.ready()?))) {
+        let (prepared, permit) = match known.as_ref().and_then(|version| Some((version, version.ready()?))) {
             Some((version, prepared)) => {
-                let entrance = self.admission.enter(&self.visitor(&call, version, prepared, bytes))?;
-                (Arc::clone(prepared), entrance)
+                let permit = self.admission.enter(&self.visitor(&call, version, prepared, bytes, has_body))?;
+                (Arc::clone(prepared), permit)
             }
             None => {
                 // Counted from here on, so that calls which wait for a catalog or a version are bounded as well.
@@ -207,34 +212,33 @@ impl Worker {
                     None => self.find(&call.target).await?,
                 };
                 let prepared = self.versions.prepared(&version).await?;
-                let entrance = held.enter(&self.visitor(&call, &version, &prepared, bytes))?;
-                (prepared, entrance)
+                let permit = held.enter(&self.visitor(&call, &version, &prepared, bytes, has_body))?;
+                (prepared, permit)
             }
         };
-        let permit: Permit = match entrance {
-            Entrance::Run(permit) => permit,
-            Entrance::Wait(place) => place.turn().await.ok_or_else(|| late(Reached::NotSent))?,
-        };
-        started.store(true, Ordering::Relaxed);
+        stage.entered(permit.turn());
+        // The permit waits for its turn where the guest will run, so that a slot goes from one guest to the next without
+        // a detour through the threads that serve sockets.
         let response = prepared.call(call, Box::new(permit)).await?;
         Ok(Reply { response, node: Arc::clone(&self.node), load: self.admission.load() })
     }
 
     fn visitor<'a>(
         &self,
-        call: &'a Invocation,
+        call: &Invocation,
         version: &'a Version,
         prepared: &Arc<dyn Prepared>,
         bytes: usize,
+        has_body: bool,
     ) -> Visitor<'a> {
         let share = version.it.spec.limits.concurrency.map_or(usize::MAX, |cap| self.share(version, cap));
         Visitor {
-            function: &call.target.function,
+            lane: version.lane.get_or_init(|| self.admission.lane(&call.target.function)),
             cap: share.min(prepared.capacity()),
             bytes,
+            has_body,
             deadline: call.deadline.instant(),
             attempt: call.attempt,
-            service: &version.service,
         }
     }
 
@@ -282,22 +286,29 @@ impl Worker {
     }
 }
 
-fn late(reached: Reached) -> InvokeError {
-    let why = match reached {
-        Reached::NotSent => "the call's deadline passed while it waited",
-        Reached::MaybeRan => "the function took longer than the call's deadline",
-    };
-    InvokeError::deadline(reached, why)
+/// How far a call has come.
+#[derive(Default)]
+struct Stage(OnceLock<Option<Arc<Turn>>>);
+
+impl Stage {
+    /// It is past the door: inside, or with a turn to wait for.
+    fn entered(&self, turn: Option<Arc<Turn>>) {
+        // A call enters once.
+        self.0.set(turn).ok();
+    }
+
+    fn reached(&self) -> Reached {
+        let started = self.0.get().is_some_and(|turn| turn.as_ref().is_none_or(|turn| turn.has_started()));
+        if started { Reached::MaybeRan } else { Reached::NotSent }
+    }
 }
 
 #[async_trait]
 impl Invoke for Worker {
     async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError> {
-        let started = AtomicBool::new(false);
-        let outcome = call.deadline.bound(self.serve(call, &started)).await;
-        let outcome = outcome.unwrap_or_else(|_| {
-            Err(late(if started.load(Ordering::Relaxed) { Reached::MaybeRan } else { Reached::NotSent }))
-        });
+        let stage = Stage::default();
+        let outcome = call.deadline.bound(self.serve(call, &stage)).await;
+        let outcome = outcome.unwrap_or_else(|_| Err(late(stage.reached())));
         self.metrics.count(outcome.as_ref().err().map(|error| error.code));
         outcome.map_err(|error| if error.load.is_some() { error } else { error.with_load(self.admission.load()) })
     }

@@ -3,6 +3,7 @@
 use std::{
     process::ExitCode,
     sync::{Arc, mpsc},
+    task::{Context, Poll},
     thread,
 };
 
@@ -10,7 +11,7 @@ use onrush_gateway::{Gateway, Standalone};
 use onrush_invoke::{Invocation, Invoke, InvokeError, LoadReport, Reached, Reply, Target};
 use onrush_node::telemetry::{self, LogFormat};
 use onrush_runtime::{
-    Artifact, GuestLog, Prepared, Runtime as _,
+    Artifact, GuestLog, Permit, Prepared, Runtime as _,
     wasm::{self, WasmRuntime},
 };
 use onrush_server::BoundServer;
@@ -21,7 +22,7 @@ use onrush_types::{
 use tokio::{
     runtime::{Builder, Handle},
     signal::unix::{SignalKind, signal},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -145,9 +146,22 @@ impl Invoke for One {
         let place = call.deadline.bound(Arc::clone(&self.places).acquire_owned()).await;
         let place = place.map_err(|_| InvokeError::deadline(Reached::NotSent, "no instance was free in time"))?;
         let place = place.map_err(|_| InvokeError::refused(Code::Unavailable, "shutting down"))?;
-        let response = self.prepared.call(call, Box::new(place)).await?;
+        let response = self.prepared.call(call, Box::new(Place { _it: place })).await?;
         Ok(Reply { response, node: Arc::clone(&self.node), load: LoadReport::default() })
     }
+}
+
+/// A place among those who are served. There is nobody to share the cores with: everyone may compute.
+struct Place {
+    _it: OwnedSemaphorePermit,
+}
+
+impl Permit for Place {
+    fn poll_compute(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvokeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn pause(&mut self) {}
 }
 
 /// Shows what the guest writes, without ever making it wait.

@@ -19,6 +19,7 @@ use tokio::{
 use wasmtime_wasi_http::WasiBody;
 
 use super::{failure::Failure, instance::Answer, reply::Tail};
+use crate::Permit;
 
 /// How often a guest that makes progress is asked again at once for the rest of a small body.
 const ROUNDS: u32 = 16;
@@ -56,12 +57,22 @@ pub(super) enum End<T> {
 
 impl Driver {
     /// Polls the guest until it is done or late. It computes for at most one tick before it gives way, so that the
-    /// time is looked at here even if it never waits for anything.
-    pub(super) async fn run<T>(&mut self, mut guest: Pin<&mut impl Future<Output = T>>) -> End<T> {
+    /// time is looked at here even if it never waits for anything. Whenever it gives way, whatever for, its right to
+    /// compute goes to others, and it goes on when its turn comes again.
+    pub(super) async fn run<T>(
+        &mut self,
+        mut guest: Pin<&mut impl Future<Output = T>>,
+        permit: &mut dyn Permit,
+    ) -> End<T> {
         let mut alarm = pin!(sleep_until(self.deadline.instant()));
         poll_fn(|cx| {
             if let Some(late) = self.late() {
                 return Poll::Ready(End::Late(late));
+            }
+            match permit.poll_compute(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(End::Late(error.to_string())),
+                Poll::Pending => return self.wait(alarm.as_mut(), cx),
             }
             let mut pending = Pending::default();
             for _ in 0..ROUNDS {
@@ -75,6 +86,7 @@ impl Driver {
                 }
             }
             self.hand_over(pending, false);
+            permit.pause();
             self.wait(alarm.as_mut(), cx)
         })
         .await

@@ -1,6 +1,7 @@
 //! A version that is ready for calls.
 
 use std::{
+    future::poll_fn,
     pin::pin,
     sync::{Arc, Weak},
     time::Duration,
@@ -20,6 +21,7 @@ use super::{
     host::Template,
     idle::{Idle, Idlers},
     instance::{Answer, Instance, Linked},
+    pace::Pace,
     reply::{Leash, Streamed, Tail},
 };
 use crate::{Permit, Prepared};
@@ -37,6 +39,7 @@ pub(super) struct Version {
     /// Calls per instance; 0 and 1 are the same.
     pub(super) reuse: u32,
     pub(super) stream_idle: Option<Duration>,
+    pub(super) pace: Arc<Pace>,
 }
 
 /// What the guest's thread needs of a call.
@@ -44,25 +47,21 @@ struct Job {
     id: InvocationId,
     request: http::Request<Body>,
     driver: Driver,
-    place: OwnedSemaphorePermit,
-    permit: Permit,
+    permit: Box<dyn Permit>,
 }
 
 #[async_trait]
 impl Prepared for Version {
-    async fn call(&self, call: Invocation, permit: Permit) -> Result<http::Response<Body>, InvokeError> {
+    async fn call(&self, call: Invocation, permit: Box<dyn Permit>) -> Result<http::Response<Body>, InvokeError> {
         if call.deadline.has_passed() {
             return Err(InvokeError::deadline(Reached::NotSent, "the call's time was over before it could start"));
         }
         let version = self.this.upgrade().ok_or_else(|| InvokeError::refused(Code::Internal, "the version is gone"))?;
-        let full = |_| no_room("the function holds its share of this node's instances");
-        let place = self.places.clone().try_acquire_owned().map_err(full)?;
         let (tell, told) = oneshot::channel();
         let tail = Tail::new();
         let driver = self.driver(&call, tell, tail.clone());
-        let job = Job { id: call.id, request: with_authority(call.request), driver, place, permit };
-        let task = self.guests.spawn(version.run(job));
-        let mut leash = Leash::new(task.abort_handle());
+        let job = Job { id: call.id, request: with_authority(call.request), driver, permit };
+        let mut leash = Leash::new(self.pace.spawn(version.run(job), &self.guests));
         let gone = |_| InvokeError::interrupted(Code::Internal, "the instance was lost: a defect, or this node stops");
         match told.await.map_err(gone)? {
             Ok(Given::Whole(response)) => {
@@ -101,12 +100,16 @@ impl Version {
 
     /// One call on the guest's threads. The task may be aborted at any point: everything it holds goes with it.
     async fn run(self: Arc<Self>, job: Job) {
-        let Job { id, request, mut driver, place, permit } = job;
+        let Job { id, request, mut driver, mut permit } = job;
+        let place = match self.enter(&mut *permit).await {
+            Ok(place) => place,
+            Err(error) => return driver.fail(error),
+        };
         let answer = driver.answer.clone();
         let mut instance = None;
         let ended = {
             let guest = self.serve(&mut instance, id, request, answer);
-            driver.run(pin!(guest)).await
+            driver.run(pin!(guest), &mut *permit).await
         };
         let failure = match ended {
             End::Guest(Ok(())) => None,
@@ -120,6 +123,13 @@ impl Version {
             self.keep(instance);
         }
         drop((permit, place));
+    }
+
+    /// Waits for the call's turn; then it has a place among the function's instances.
+    async fn enter(&self, permit: &mut dyn Permit) -> Result<OwnedSemaphorePermit, InvokeError> {
+        poll_fn(|cx| permit.poll_compute(cx)).await?;
+        let full = |_| no_room("the function holds its share of this node's instances");
+        self.places.clone().try_acquire_owned().map_err(full)
     }
 
     /// Finds or makes an instance and lets it serve. The instance is left behind for whoever comes next.

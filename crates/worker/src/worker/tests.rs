@@ -1,6 +1,9 @@
 use std::{
     path::PathBuf,
-    sync::{Mutex, atomic::AtomicUsize},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use http_body_util::BodyExt;
@@ -86,13 +89,18 @@ fn name(text: &str) -> FunctionName {
 impl House {
     /// Deploys a function and returns the target of a call to it.
     async fn deploy(&self, text: &str, limits: Limits) -> Target {
+        self.deploy_in("default", text, limits).await
+    }
+
+    async fn deploy_in(&self, namespace: &str, text: &str, limits: Limits) -> Target {
+        let name = FunctionName::new(namespace.parse().unwrap(), text.parse().unwrap());
         let mut digest = [0; 32];
         digest[..text.len()].copy_from_slice(text.as_bytes());
         let mut spec = FunctionSpec::new(RuntimeKind::Wasm, ArtifactRef { digest: Digest(digest), size: 1 });
         spec.limits = limits;
-        self.commit(Command::PutFunction { name: name(text), spec, expected: None }).await;
+        self.commit(Command::PutFunction { name: name.clone(), spec, expected: None }).await;
         let revision = self.store.watch().borrow().revision;
-        Target { function: name(text), version: VersionNumber(1), revision }
+        Target { function: name, version: VersionNumber(1), revision }
     }
 
     async fn commit(&self, command: Command) {
@@ -163,7 +171,7 @@ async fn a_catalog_that_is_behind_is_waited_for_shortly() {
     };
     let (reply, _) = tokio::join!(house.call(&target, "/"), late);
     assert!(reply.is_ok());
-    house.commit(Command::RemoveFunction { name: name("f") }).await;
+    house.commit(Command::RemoveFunction { name: name("f"), with_routes: false }).await;
     house.worker.versions.keep_those_of(&house.store.watch().borrow());
     assert_eq!(house.call(&target, "/").await.unwrap_err().code, Code::NotFound);
 }
@@ -300,7 +308,7 @@ async fn the_newest_functions_are_ready_ahead_of_their_calls_and_removed_ones_go
     };
     until("the newest are ready", || is_ready("b") && is_ready("c")).await;
     assert!(!is_ready("a"));
-    house.commit(Command::RemoveFunction { name: name("c") }).await;
+    house.commit(Command::RemoveFunction { name: name("c"), with_routes: false }).await;
     until("the removed one has gone", || house.worker.versions.get(&name("c"), VersionNumber(1)).is_none()).await;
     until("the next one is ready", || is_ready("a")).await;
     stop.cancel();
@@ -337,6 +345,71 @@ async fn ten_thousand_functions_are_registered_and_only_the_newest_made_ready() 
     assert_eq!(house.runtime.prepared(), 17);
     stop.cancel();
     running.await.unwrap().unwrap();
+}
+
+/// A flooding namespace and a quiet one on a node with one slot: how long the quiet one's calls take.
+async fn quiet_beside(flooders: usize) -> Vec<Duration> {
+    let house = Arc::new(house(Config { slots: 1, ..Config::default() }));
+    let flood = house.deploy("flood", Limits::default()).await;
+    let quiet = house.deploy_in("quiet", "f", Limits::default()).await;
+    house.call(&quiet, "/compute/5").await.unwrap();
+    let stop = CancellationToken::new();
+    for _ in 0..flooders {
+        let (house, flood, stop) = (Arc::clone(&house), flood.clone(), stop.clone());
+        tokio::spawn(stop.run_until_cancelled_owned(async move {
+            loop {
+                // A client that does not listen to Retry-After; it only may not spin in a time that stands still.
+                if house.call(&flood, "/compute/5").await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }));
+    }
+    let mut took = Vec::new();
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(13)).await;
+        let started = tokio::time::Instant::now();
+        house.call(&quiet, "/compute/5").await.unwrap();
+        took.push(started.elapsed());
+    }
+    stop.cancel();
+    took.sort_unstable();
+    took
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flooded_namespace_does_not_slow_another_one_down() {
+    let (alone, beside) = (quiet_beside(0).await, quiet_beside(200).await);
+    let p99 = |took: &[Duration]| took[took.len() * 99 / 100];
+    // One slot, and calls that cannot be cut short: at worst the one that computes is waited for.
+    assert!(p99(&beside) <= 2 * p99(&alone), "{:?} alone, {:?} beside", p99(&alone), p99(&beside));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_dropped_from_the_queue_is_proven_not_to_have_run() {
+    let house = Arc::new(house(Config { slots: 1, ..Config::default() }));
+    let target = house.deploy("f", Limits::default()).await;
+    house.call(&target, "/compute/5").await.unwrap();
+    let calls = (0..400).map(|_| {
+        let (house, target) = (Arc::clone(&house), target.clone());
+        tokio::spawn(async move {
+            let mut outcomes = Vec::new();
+            // Four seconds of forty times too much.
+            while outcomes.len() < 40 {
+                outcomes.push(house.call(&target, "/compute/5").await.map(drop));
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            outcomes
+        })
+    });
+    let outcomes: Vec<_> = futures::future::join_all(calls).await.into_iter().flat_map(Result::unwrap).collect();
+    let refused: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert!(refused.len() > 1_000 && refused.len() < outcomes.len() - 500, "{}", refused.len());
+    for error in refused {
+        assert_eq!((error.code, error.reached), (Code::Overloaded, Reached::NotSent), "{error}");
+        assert!(error.retry_after.is_some() && error.load.is_some());
+    }
+    house.worker.idle().await;
 }
 
 /// P8 through the whole worker: calls are dropped at random points, cold and warm, and nothing stays counted.

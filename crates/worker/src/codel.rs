@@ -1,0 +1,209 @@
+//! What a queue that does not go away means: controlled delay, changed for bursts. Pure.
+//!
+//! CoDel drops from a queue whose delay has been above a target for an interval. Here a queue like that is most often
+//! the burst for which one runs this platform: everybody in it can still be served in time. So a standing queue
+//! first only turns around (newest first: those who came last have the most time left), and calls are refused
+//! when the queue does not fall: when, for a while, as many come as are served. A burst falls at once; an overload does
+//! not. See `docs/adr/0011-a-burst-is-not-an-overload.md`.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A queue is looked at this often before it is called an overload, however slow its calls are.
+const LOOKS: u32 = 5;
+
+/// What the rules are told.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rules {
+    /// A delay that is nobody's concern.
+    pub(crate) target: Duration,
+    /// How long a queue may be above the target before it stands.
+    pub(crate) interval: Duration,
+    /// How long it may not fall before it is an overload.
+    pub(crate) patience: Duration,
+}
+
+/// What a queue is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// First come, first served.
+    Calm,
+    /// Newest first.
+    Standing,
+    /// Only a short queue, the rest is refused.
+    Overload,
+}
+
+/// One queue's history.
+#[derive(Debug)]
+pub(crate) struct Delay {
+    mode: Mode,
+    above_since: Option<Instant>,
+    /// When the queue was looked at last, and who came and who started since.
+    looked: Instant,
+    came: u32,
+    started: u32,
+    /// Looks in a row that did not find it falling, and when that began.
+    not_falling: u32,
+    not_falling_since: Instant,
+    refused: Instant,
+}
+
+impl Delay {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            mode: Mode::Calm,
+            above_since: None,
+            looked: now,
+            came: 0,
+            started: 0,
+            not_falling: 0,
+            not_falling_since: now,
+            refused: now,
+        }
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Whether nothing needs to be remembered.
+    pub(crate) fn is_calm(&self) -> bool {
+        self.mode == Mode::Calm && self.above_since.is_none()
+    }
+
+    /// A call came, whether it was taken or not.
+    pub(crate) fn came(&mut self) {
+        self.came = self.came.saturating_add(1);
+    }
+
+    /// A call was refused because of an overload.
+    pub(crate) fn refused(&mut self, now: Instant) {
+        self.refused = now;
+    }
+
+    /// A call was started.
+    pub(crate) fn started(&mut self) {
+        self.started = self.started.saturating_add(1);
+    }
+
+    /// Judges anew. `oldest` is how long the oldest call has waited, none where nobody waits; `service` is what calls
+    /// take.
+    pub(crate) fn look(&mut self, rules: &Rules, oldest: Option<Duration>, service: Duration, now: Instant) -> Mode {
+        // A queue of slow calls has a delay that a quarter of one call explains.
+        let above = oldest.is_some_and(|oldest| oldest > rules.target.max(service / 4));
+        match self.mode {
+            Mode::Calm if above => {
+                let since = *self.above_since.get_or_insert_with(|| {
+                    (self.not_falling, self.not_falling_since) = (0, now);
+                    (self.looked, self.came, self.started) = (now, 0, 0);
+                    now
+                });
+                if now - since >= rules.interval {
+                    self.mode = Mode::Standing;
+                }
+            }
+            Mode::Calm => self.above_since = None,
+            Mode::Standing if !above => self.become_calm(),
+            Mode::Standing => self.watch(rules, now),
+            Mode::Overload if now - self.refused >= rules.interval => self.become_calm(),
+            Mode::Overload => {}
+        }
+        self.mode
+    }
+
+    fn become_calm(&mut self) {
+        (self.mode, self.above_since) = (Mode::Calm, None);
+    }
+
+    fn watch(&mut self, rules: &Rules, now: Instant) {
+        // Where nothing was served nothing can be said.
+        if now - self.looked < rules.interval || self.started == 0 {
+            return;
+        }
+        if self.came < self.started {
+            (self.not_falling, self.not_falling_since) = (0, now);
+        } else {
+            self.not_falling += 1;
+        }
+        (self.looked, self.came, self.started) = (now, 0, 0);
+        if self.not_falling >= LOOKS && now - self.not_falling_since >= rules.patience {
+            (self.mode, self.refused) = (Mode::Overload, now);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: Rules = Rules {
+        target: Duration::from_millis(5),
+        interval: Duration::from_millis(100),
+        patience: Duration::from_secs(1),
+    };
+
+    /// A queue that is served at one call per `service` and to which `arrivals(ms)` calls come in each millisecond.
+    /// The modes that it went through, with the millisecond at which each began.
+    fn run(service_ms: u64, length_ms: u64, arrivals: impl Fn(u64) -> u32) -> Vec<(u64, Mode)> {
+        let begin = Instant::now();
+        let mut delay = Delay::new(begin);
+        let mut queue = std::collections::VecDeque::new();
+        let mut modes = vec![(0, Mode::Calm)];
+        for ms in 0..length_ms {
+            let now = begin + Duration::from_millis(ms);
+            for _ in 0..arrivals(ms) {
+                delay.came();
+                if delay.mode() == Mode::Overload && queue.len() > 4 {
+                    delay.refused(now);
+                } else {
+                    queue.push_back(now);
+                }
+            }
+            if ms % service_ms == 0 && queue.pop_front().is_some() {
+                delay.started();
+            }
+            let oldest = queue.front().map(|came| now - *came);
+            let mode = delay.look(&RULES, oldest, Duration::from_millis(service_ms), now);
+            if modes.last().unwrap().1 != mode {
+                modes.push((ms, mode));
+            }
+            while mode == Mode::Overload && queue.len() > 5 {
+                queue.pop_front();
+            }
+        }
+        modes
+    }
+
+    #[test]
+    fn a_burst_stands_and_is_served_to_the_last_call() {
+        for service in [1, 20, 300] {
+            let modes = run(service, 400 * service, |ms| if ms == 0 { 300 } else { 0 });
+            let names: Vec<_> = modes.iter().map(|(_, mode)| *mode).collect();
+            assert_eq!(names, [Mode::Calm, Mode::Standing, Mode::Calm], "{service} ms: {modes:?}");
+        }
+    }
+
+    #[test]
+    fn an_overload_is_known_after_the_patience_and_over_soon_after_its_end() {
+        let modes = run(5, 10_000, |ms| if ms < 5_000 { 2 } else { 0 });
+        let overload = modes.iter().find(|(_, mode)| *mode == Mode::Overload).unwrap().0;
+        assert!((1_000..1_400).contains(&overload), "{modes:?}");
+        let (end, last) = *modes.last().unwrap();
+        assert!(last == Mode::Calm && (5_000..5_400).contains(&end), "{modes:?}");
+    }
+
+    #[test]
+    fn slow_calls_are_watched_for_longer() {
+        let modes = run(2_000, 60_000, |ms| u32::from(ms % 500 == 0));
+        let overload = modes.iter().find(|(_, mode)| *mode == Mode::Overload).unwrap().0;
+        assert!(overload > 8_000, "{modes:?}");
+    }
+
+    #[test]
+    fn a_short_wait_is_nothing() {
+        let modes = run(5, 5_000, |ms| u32::from(ms % 6 == 0));
+        assert_eq!(modes, [(0, Mode::Calm)]);
+    }
+}
