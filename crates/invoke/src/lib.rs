@@ -35,6 +35,19 @@ pub trait Invoke: Send + Sync {
     async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError>;
 }
 
+/// Asks a worker on another node how busy it is, without a call.
+#[async_trait]
+pub trait Ask: Send + Sync {
+    /// Its load now.
+    ///
+    /// # Errors
+    /// [`InvokeError`] where it cannot be reached or does not answer.
+    async fn load(&self) -> Result<LoadReport, InvokeError>;
+}
+
+/// Reads a worker's load on this node.
+pub type LoadNow = std::sync::Arc<dyn Fn() -> LoadReport + Send + Sync>;
+
 #[async_trait]
 impl<T: Invoke + ?Sized> Invoke for std::sync::Arc<T> {
     async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError> {

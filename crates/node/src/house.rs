@@ -8,19 +8,20 @@ use onrush_catalog::{Catalog, CatalogStore};
 use onrush_cluster::{Advertised, Cluster};
 use onrush_consensus::{Consensus, Identity, Me, Parts as ConsensusParts, join_service};
 use onrush_gateway::{Gateway, Parts as GatewayParts};
-use onrush_invoke::Invoke;
+use onrush_invoke::{LoadNow, Scope};
 use onrush_proto::{
     artifacts::{ArtifactClient, ArtifactsService},
     control::{ControlClient, ControlService},
     peers::Peers,
     worker::{RemoteNode, WorkerService},
 };
-use onrush_router::{Parts as RouterParts, Router};
+use onrush_router::{Here, Parts as RouterParts, Router, Way};
 use onrush_runtime::{
     Runtime,
     wasm::{Compiler, WasmRuntime},
 };
 use onrush_seams::{Network, OsEntropy, WallClock};
+use onrush_sharing::SharedInvoke;
 use onrush_types::{ClusterId, ClusterView, Label, NodeId};
 use onrush_worker::{Parts as WorkerParts, Worker};
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ pub(crate) struct Household {
     consensus: Arc<Consensus>,
     cluster: Arc<Cluster>,
     worker: Arc<Worker>,
+    router: Arc<Router>,
+    sharing: [Arc<SharedInvoke>; 2],
     gateway: Option<Gateway>,
     api: Arc<Api>,
 }
@@ -85,7 +88,10 @@ pub(crate) async fn furnish(
     let runtimes = start_runtimes(&foundation)?;
     // Calls: run here, or sent to where they run best.
     let worker = hire_worker(&foundation, &bearings, runtimes.clone(), artifacts.clone());
-    let router = place_router(&foundation, &bearings, &worker);
+    // What the whole cluster shares is shared at its owner, in front of the worker; the rest at each gateway.
+    let owned = share_what_is_owned(&foundation, &worker);
+    let router = place_router(&foundation, &bearings, &worker, &owned);
+    let shared = SharedInvoke::new(foundation.settings.tune.sharing.clone(), router.clone(), Scope::Gateway);
     // What operators and users talk to.
     let myself = Arc::new(Myself {
         consensus: consensus.clone(),
@@ -106,7 +112,7 @@ pub(crate) async fn furnish(
         artifacts: artifacts.clone(),
         control: Arc::new(control),
         runtimes,
-        invoke: router.clone(),
+        invoke: shared.clone(),
         metrics: foundation.metrics.clone(),
         ready: ready_fn(&foundation.health),
         clock: Arc::clone(&bearings.clock),
@@ -114,8 +120,9 @@ pub(crate) async fn furnish(
     };
     let api = Api::new(foundation.settings.tune.api.clone(), parts);
     let parts = GatewayParts {
-        invoke: router,
+        invoke: shared.clone(),
         catalog: bearings.catalog.clone(),
+        view: bearings.view.clone(),
         health: Arc::new(foundation.health.clone()),
         node: bearings.name.as_str().into(),
     };
@@ -128,11 +135,12 @@ pub(crate) async fn furnish(
         .add_service(raft)
         .add_service(catalog)
         .add_service(ArtifactsService::new(artifacts.clone(), id, me).into_server())
-        .add_service(WorkerService::new(worker.clone(), id, me).into_server())
+        .add_service(WorkerService::new(owned.clone(), load_of(&worker), id, me).into_server())
         .add_service(ControlService::server(myself, id, me));
     foundation.peer_routes.replace(routes);
 
-    let household = Household { foundation, me, consensus, cluster, worker, gateway: Some(gateway), api };
+    let (gateway, sharing) = (Some(gateway), [shared, owned]);
+    let household = Household { foundation, me, consensus, cluster, worker, router, sharing, gateway, api };
     household.start(supervisor, artifacts);
     Ok(household)
 }
@@ -202,13 +210,33 @@ fn hire_worker(
     Worker::new(foundation.settings.tune.worker.clone(), parts)
 }
 
-fn place_router(foundation: &Foundation, bearings: &Bearings, worker: &Arc<Worker>) -> Arc<dyn Invoke> {
+/// How busy the worker is, for whoever asks.
+fn load_of(worker: &Arc<Worker>) -> LoadNow {
+    let worker = Arc::clone(worker);
+    Arc::new(move || worker.load())
+}
+
+fn share_what_is_owned(foundation: &Foundation, worker: &Arc<Worker>) -> Arc<SharedInvoke> {
+    let load = load_of(worker);
+    SharedInvoke::with_load(foundation.settings.tune.sharing.clone(), worker.clone(), Scope::Cluster, move || load())
+}
+
+fn place_router(
+    foundation: &Foundation,
+    bearings: &Bearings,
+    worker: &Arc<Worker>,
+    owned: &Arc<SharedInvoke>,
+) -> Arc<Router> {
     let calls = bearings.peers();
-    let local = foundation.settings.roles.worker.then(|| worker.clone() as Arc<dyn Invoke>);
+    let here = || Here { invoke: owned.clone(), load: load_of(worker) };
+    let way = move |node| {
+        let node = Arc::new(RemoteNode::new(node, calls.clone()));
+        Way { invoke: node.clone(), ask: node }
+    };
     let parts = RouterParts {
         me: bearings.me,
-        local,
-        remote: Arc::new(move |node| Arc::new(RemoteNode::new(node, calls.clone())) as Arc<dyn Invoke>),
+        local: foundation.settings.roles.worker.then(here),
+        remote: Arc::new(way),
         view: bearings.view.clone(),
         catalog: bearings.catalog.clone(),
         entropy: Arc::new(OsEntropy),
@@ -254,6 +282,11 @@ impl Household {
         });
         let worker = self.worker.clone().run(stop(supervisor, Stage::Work));
         supervisor.spawn(Stage::Work, "worker", async { Ok(worker.await?) });
+        let readmission = self.router.clone().run(stop(supervisor, Stage::Work));
+        supervisor.spawn(Stage::Work, "readmission of nodes", async {
+            readmission.await;
+            Ok(())
+        });
         supervisor.spawn(Stage::Work, "metrics upkeep", upkeep(stop(supervisor, Stage::Work)));
     }
 
@@ -289,6 +322,8 @@ impl Household {
     /// Leaves: tells the others, finishes what is in the house, stops stage by stage. Not `calm` means that a part has
     /// failed: then nobody waits for it.
     pub(crate) async fn leave(self, supervisor: &mut Supervisor, calm: bool) {
+        // Nobody waits for what is refreshed in the background.
+        self.sharing.iter().for_each(|sharing| sharing.stop());
         if calm {
             self.finish_calls().await;
         }

@@ -5,6 +5,7 @@
 mod bodies;
 mod remote;
 mod serve;
+mod sharing;
 #[cfg(test)]
 mod tests;
 mod wire;

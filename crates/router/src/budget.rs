@@ -5,7 +5,7 @@ use tokio::time::Instant;
 
 /// A bucket of second tries.
 #[derive(Debug)]
-pub(crate) struct Budget {
+pub struct Budget {
     per_success: f64,
     per_second: f64,
     most: f64,
@@ -15,14 +15,14 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// `percent` of successes and `per_second`; a calm time saves up at most ten seconds' worth.
-    pub(crate) fn new(percent: u32, per_second: u32, now: Instant) -> Self {
+    pub fn new(percent: u32, per_second: u32, now: Instant) -> Self {
         let per_second = f64::from(per_second);
         let most = (per_second * 10.0).max(1.0);
         Self { per_success: f64::from(percent) / 100.0, per_second, most, tokens: per_second, at: now }
     }
 
     /// Takes one, if there is one. `successes` is how many calls succeeded since the last time.
-    pub(crate) fn take(&mut self, now: Instant, successes: u32) -> bool {
+    pub fn take(&mut self, now: Instant, successes: u32) -> bool {
         let earned = now.saturating_duration_since(self.at).as_secs_f64() * self.per_second;
         self.at = now;
         self.tokens = (self.tokens + earned + f64::from(successes) * self.per_success).min(self.most);

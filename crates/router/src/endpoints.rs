@@ -1,69 +1,74 @@
 //! View and catalog -> candidates. Computed when one of the two changes, not per call.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
-use imbl::OrdMap;
-use onrush_catalog::{Catalog, NodeRecord, serves, share_of_cap};
-use onrush_types::{ClusterView, FunctionName, NodeId};
+use onrush_catalog::{Catalog, serves, share_of_cap};
+use onrush_types::{ClusterView, FunctionName, NodeId, NodeInfo};
+use tokio::sync::watch;
 
-use crate::node::Node;
+use crate::{node::Node, policy::Capacity};
+
+/// What is watched: who is there, and what the cluster agreed on.
+#[derive(Clone)]
+pub(crate) struct Watched {
+    pub(crate) view: watch::Receiver<Arc<ClusterView>>,
+    pub(crate) catalog: watch::Receiver<Arc<Catalog>>,
+}
+
+impl Watched {
+    /// Whether there is something newer than what was last taken. Reads two numbers and writes nothing: calls on all
+    /// threads ask this.
+    pub(crate) fn has_changed(&self) -> bool {
+        self.view.has_changed().unwrap_or(false) || self.catalog.has_changed().unwrap_or(false)
+    }
+}
 
 /// A node that calls may be given to.
 pub(crate) struct Endpoint {
     pub(crate) node: Arc<Node>,
     /// Calls that can compute at once there.
     pub(crate) slots: f64,
-    /// How fast a slot is; 1 is a usual core.
-    pub(crate) speed: f64,
 }
 
 /// All of them, and what they were made from.
 pub(crate) struct Endpoints {
-    view: Arc<ClusterView>,
-    records: OrdMap<NodeId, Arc<NodeRecord>>,
+    /// As it was seen when these were made.
+    pub(crate) watched: Watched,
+    pub(crate) catalog: Arc<Catalog>,
     pub(crate) list: Vec<Endpoint>,
     /// Ids as in `list`, for the division of caps.
     ids: Vec<NodeId>,
-    /// Sums of capacity up to each of `list`, for sampling.
-    sums: Vec<u64>,
+    /// Of each of `list`, for sampling.
+    capacities: Capacity,
     /// Where this node is in `list`.
     pub(crate) here: Option<usize>,
 }
 
 impl Endpoints {
     /// `node` makes or finds what is known of a node.
-    pub(crate) fn new(
-        view: Arc<ClusterView>,
-        catalog: &Catalog,
-        mut node: impl FnMut(NodeId) -> Option<Arc<Node>>,
-    ) -> Self {
-        let serving = view.nodes.values().filter(|info| serves(info, catalog));
+    pub(crate) fn new(mut watched: Watched, mut node: impl FnMut(NodeId) -> Option<Arc<Node>>) -> Self {
+        let view = watched.view.borrow_and_update().clone();
+        let catalog = watched.catalog.borrow_and_update().clone();
+        let serving = view.nodes.values().filter(|info| serves(info, &catalog));
         let found: Vec<_> = serving.filter_map(|info| Some((info, node(info.id)?))).collect();
-        let sums = found.iter().scan(0, |sum: &mut u64, (info, _)| {
-            *sum += u64::from(info.slots.max(1)) * u64::from(info.speed.max(1));
-            Some(*sum)
-        });
-        let sums = sums.collect();
+        let capacity = |info: &NodeInfo| u64::from(info.slots.max(1)) * u64::from(info.speed.max(1));
+        let capacities = Capacity::new(found.iter().map(|(info, _)| capacity(info)));
         let here = found.iter().position(|(info, _)| info.id == view.me);
         let ids = found.iter().map(|(info, _)| info.id).collect();
-        let list = found.into_iter().map(|(info, node)| Endpoint {
-            node,
-            slots: f64::from(info.slots.max(1)),
-            speed: f64::from(info.speed.max(1)) / 100.0,
+        let list = found.into_iter().map(|(info, node)| {
+            node.speed.store(info.speed.max(1), Relaxed);
+            Endpoint { node, slots: f64::from(info.slots.max(1)) }
         });
         let list = list.collect();
-        Self { records: catalog.nodes.clone(), list, ids, sums, here, view }
-    }
-
-    /// Whether they are still those of this pair.
-    pub(crate) fn are_of(&self, view: &Arc<ClusterView>, catalog: &Catalog) -> bool {
-        Arc::ptr_eq(&self.view, view) && self.records.ptr_eq(&catalog.nodes)
+        Self { watched, catalog, list, ids, capacities, here }
     }
 
     /// One of them, by capacity. None if there are none.
     pub(crate) fn sample(&self, random: u64) -> Option<usize> {
-        let wanted = random.checked_rem(*self.sums.last()?)?;
-        Some(self.sums.partition_point(|sum| *sum <= wanted))
+        self.capacities.sample(random)
     }
 
     /// Whether this node runs a part of a function that has `cap` calls in the whole cluster. Where there are at least
@@ -81,8 +86,9 @@ pub(crate) fn forget_strangers(nodes: &mut BTreeMap<NodeId, Arc<Node>>, view: &C
 
 #[cfg(test)]
 mod tests {
+    use onrush_catalog::NodeRecord;
     use onrush_invoke::fake::FakeInvoke;
-    use onrush_types::{NodeAddresses, NodeInfo, Roles};
+    use onrush_types::{NodeAddresses, Roles};
 
     use super::*;
 
@@ -109,7 +115,9 @@ mod tests {
     fn endpoints(infos: Vec<Arc<NodeInfo>>, catalog: &Catalog) -> Endpoints {
         let nodes = infos.into_iter().map(|info| (info.id, info)).collect();
         let view = Arc::new(ClusterView { me: NodeId(1), nodes });
-        Endpoints::new(view, catalog, |id| Some(Node::new(id, FakeInvoke::new(), 0.0)))
+        let (view, catalog) = (watch::Sender::new(view), watch::Sender::new(Arc::new(catalog.clone())));
+        let watched = Watched { view: view.subscribe(), catalog: catalog.subscribe() };
+        Endpoints::new(watched, |id| Some(Node::new(id, FakeInvoke::new(), None, 0.0)))
     }
 
     #[test]

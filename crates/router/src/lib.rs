@@ -7,14 +7,13 @@ mod budget; // how many second tries there may be
 mod config;
 mod endpoints; // view and catalog -> candidates
 mod lend; // a body that comes back unread
-mod load; // what a node's last report is worth now
 mod metrics;
 mod node; // what this gateway knows of one node
 mod outlier; // nodes that fail, and when they may try again
-mod policy; // candidates -> one
+pub mod policy; // candidates -> one: the rules
 mod router;
 
 pub use self::{
     config::Config,
-    router::{Nodes, Parts, Router},
+    router::{Here, Nodes, Parts, Router, Way},
 };

@@ -1,76 +1,63 @@
-//! What this gateway knows of one node: its own calls there, the last report, its record. Lives as long as gossip knows
-//! the node, whatever becomes of the candidates.
+//! One node and this gateway's record of it. Lives as long as gossip knows the node, whatever becomes of the candidates.
 
-use std::{
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
-    },
-    time::Duration,
+use std::sync::{
+    Arc, Mutex, MutexGuard, PoisonError,
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use onrush_invoke::{Invoke, LoadReport};
+use onrush_invoke::{Ask, Invoke, LoadReport};
 use onrush_types::NodeId;
 use tokio::time::Instant;
 
 use crate::{
     config::Config,
-    load::{Estimate, Known, estimate},
     outlier::{Failure, Health},
+    policy::{Belief, Report},
 };
 
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) invoke: Arc<dyn Invoke>,
-    /// What it costs to get there, in microseconds; zero for this node.
-    pub(crate) hop: f64,
-    own: AtomicU32,
-    known: Mutex<Option<Known>>,
+    /// None for this node: it is looked at, not asked.
+    pub(crate) ask: Option<Arc<dyn Ask>>,
+    pub(crate) belief: Belief,
+    /// How fast a slot is by its own account, in percent; 100 is a usual core.
+    pub(crate) speed: AtomicU32,
     health: Mutex<Health>,
     /// Whether `health` says anything: a node that never failed costs no lock.
     troubled: AtomicBool,
 }
 
 impl Node {
-    pub(crate) fn new(id: NodeId, invoke: Arc<dyn Invoke>, hop: f64) -> Arc<Self> {
-        let (own, troubled) = (AtomicU32::new(0), AtomicBool::new(false));
-        Arc::new(Self { id, invoke, hop, own, known: Mutex::default(), health: Mutex::default(), troubled })
+    pub(crate) fn new(id: NodeId, invoke: Arc<dyn Invoke>, ask: Option<Arc<dyn Ask>>, hop: f64) -> Arc<Self> {
+        let (belief, speed) = (Belief::new(hop), AtomicU32::new(100));
+        Arc::new(Self { id, invoke, ask, belief, speed, health: Mutex::default(), troubled: AtomicBool::new(false) })
     }
 
-    /// Own calls there now.
-    pub(crate) fn own(&self) -> u32 {
-        self.own.load(Ordering::Relaxed)
+    /// How fast a slot is by its own account; 1 is a usual core.
+    pub(crate) fn speed(&self) -> f64 {
+        f64::from(self.speed.load(Ordering::Relaxed)) / 100.0
     }
 
     /// Counts a call until the guard is dropped.
     pub(crate) fn count(self: &Arc<Self>) -> InFlight {
-        self.own.fetch_add(1, Ordering::Relaxed);
+        self.belief.enter();
         InFlight(Arc::clone(self))
     }
 
-    /// Takes a report in.
-    pub(crate) fn report(&self, report: LoadReport, now: Instant) {
-        *lock(&self.known) = Some(Known::new(report, self.own(), now));
-    }
-
-    /// The last report.
-    pub(crate) fn known(&self) -> Option<Known> {
-        *lock(&self.known)
-    }
-
-    /// What its load probably is.
-    pub(crate) fn estimate(&self, mean: f64, tau: Duration, now: Instant) -> Estimate {
-        estimate(self.known(), self.own(), mean, tau, now)
-    }
-
     /// Whether it gets no calls now.
-    pub(crate) fn is_ejected(&self, now: Instant) -> bool {
-        self.troubled.load(Ordering::Relaxed) && lock(&self.health).is_ejected(now)
+    pub(crate) fn is_ejected(&self) -> bool {
+        self.is_troubled() && lock(&self.health).is_ejected()
     }
 
-    /// It answered.
+    /// Whether it failed and has not answered since.
+    pub(crate) fn is_troubled(&self) -> bool {
+        self.troubled.load(Ordering::Relaxed)
+    }
+
+    /// It answered a call.
     pub(crate) fn succeeded(&self) {
-        if self.troubled.load(Ordering::Relaxed) {
+        if self.is_troubled() {
             let mut health = lock(&self.health);
             if !health.is_clean() {
                 tracing::info!(node = %self.id, "node answers again");
@@ -84,7 +71,7 @@ impl Node {
     pub(crate) fn failed(&self, failure: Failure, now: Instant, others_ejected: bool, config: &Config) -> bool {
         let mut health = lock(&self.health);
         self.troubled.store(true, Ordering::Relaxed);
-        let before = health.is_ejected(now);
+        let before = health.is_ejected();
         let ejected = health.failed(failure, now, others_ejected, config) && !before;
         if ejected {
             tracing::warn!(node = %self.id, ?failure, "node ejected, calls go elsewhere");
@@ -92,12 +79,22 @@ impl Node {
         ejected
     }
 
-    /// Called by whoever is about to send to it.
-    pub(crate) fn begin_trial_if_due(&self, now: Instant, config: &Config) {
-        if self.troubled.load(Ordering::Relaxed) {
-            lock(&self.health).begin_trial(now, config);
-        }
+    /// Whether it has been ejected long enough to be asked if it is well. Whoever asks this must do so.
+    pub(crate) fn trial_is_due(&self, now: Instant, config: &Config) -> bool {
+        self.is_troubled() && lock(&self.health).begin_trial(now, config)
     }
+
+    /// It said that it is well.
+    pub(crate) fn readmit(&self, now: u64) {
+        tracing::info!(node = %self.id, "node is well again, calls come back little by little");
+        lock(&self.health).readmit();
+        self.belief.joined(now);
+    }
+}
+
+/// A load report as the rules read it.
+pub(crate) fn report(load: LoadReport) -> Report {
+    Report { in_flight: load.in_flight, busy: load.busy, wait: load.expected_wait.as_secs_f64() * 1e6 }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -109,6 +106,6 @@ pub(crate) struct InFlight(Arc<Node>);
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.own.fetch_sub(1, Ordering::Relaxed);
+        self.0.belief.leave();
     }
 }

@@ -1,4 +1,5 @@
-//! Nodes that fail: when they are left alone, and when they may try again. Pure.
+//! Nodes that fail: when they are left alone, when they are asked whether they are well, and what one more failure means
+//! after that. Pure.
 
 use std::time::Duration;
 
@@ -8,15 +9,25 @@ use crate::config::Config;
 
 /// One node's record with this gateway.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Health {
+pub struct Health {
     in_a_row: u32,
     ejections: u32,
-    until: Option<Instant>,
+    state: State,
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum State {
+    #[default]
+    In,
+    /// It gets no calls, and is asked if it is well when this time is over.
+    Out { until: Instant },
+    /// It said that it is well, and has not yet answered a call.
+    Back,
 }
 
 /// What speaks against a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
+pub enum Failure {
     /// It could not be reached.
     Connect,
     /// A call got lost on it.
@@ -26,47 +37,54 @@ pub(crate) enum Failure {
 impl Health {
     /// A call failed. `others_ejected` says whether so many other nodes are ejected that failed calls eject no more.
     /// Returns whether the node is ejected now.
-    pub(crate) fn failed(&mut self, failure: Failure, now: Instant, others_ejected: bool, config: &Config) -> bool {
+    pub fn failed(&mut self, failure: Failure, now: Instant, others_ejected: bool, config: &Config) -> bool {
         self.in_a_row += 1;
         let eject = match failure {
             Failure::Connect => true,
-            // One that was let in for a trial goes back at its first failure.
-            Failure::Call => self.until.is_some() || (self.in_a_row >= config.ejection_failures && !others_ejected),
+            // One that was let in again goes back at its first failure.
+            Failure::Call => self.state != State::In || (self.in_a_row >= config.ejection_failures && !others_ejected),
         };
         // Calls that were on their way when the node was ejected say nothing new.
-        if eject && !self.is_ejected(now) {
+        if eject && !self.is_ejected() {
             self.eject(now, config);
         }
         eject
     }
 
     /// A call succeeded.
-    pub(crate) fn succeeded(&mut self) {
+    pub fn succeeded(&mut self) {
         *self = Self::default();
     }
 
     /// Whether a success would change anything.
-    pub(crate) fn is_clean(&self) -> bool {
+    pub fn is_clean(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether it gets no calls now.
-    pub(crate) fn is_ejected(&self, now: Instant) -> bool {
-        self.until.is_some_and(|until| now < until)
+    /// Whether it gets no calls.
+    pub fn is_ejected(&self) -> bool {
+        matches!(self.state, State::Out { .. })
     }
 
-    /// Whether the next call to it is its trial. Everyone else keeps away until that one is back: a node that swallows
-    /// connections must not swallow one call of every client.
-    pub(crate) fn begin_trial(&mut self, now: Instant, config: &Config) -> bool {
-        let due = self.until.is_some_and(|until| now >= until);
+    /// Whether it is to be asked now if it is well. Calls keep away until it has said so: a node that swallows connections
+    /// must not swallow calls. If it does not answer, it has been ejected for longer already.
+    pub fn begin_trial(&mut self, now: Instant, config: &Config) -> bool {
+        let due = matches!(self.state, State::Out { until } if now >= until);
         if due {
             self.eject(now, config);
         }
         due
     }
 
+    /// It says that it is well: calls come again. Only one that succeeds clears its record.
+    pub fn readmit(&mut self) {
+        if self.is_ejected() {
+            self.state = State::Back;
+        }
+    }
+
     fn eject(&mut self, now: Instant, config: &Config) {
-        self.until = Some(now + pause(self.ejections, config));
+        self.state = State::Out { until: now + pause(self.ejections, config) };
         self.ejections += 1;
     }
 }
@@ -90,11 +108,10 @@ mod tests {
         assert!(health.failed(Failure::Call, now, false, &config));
         for seconds in [1, 2, 4, 8, 16, 30, 30] {
             let end = now + Duration::from_secs(seconds);
-            assert!(health.is_ejected(end - Duration::from_millis(1)), "{seconds}");
-            assert!(!health.is_ejected(end), "{seconds}");
+            assert!(!health.begin_trial(end - Duration::from_millis(1), &config), "{seconds}");
+            assert!(health.begin_trial(end, &config), "{seconds}");
+            assert!(health.is_ejected(), "until it has answered");
             now = end;
-            // Without a trial that claims it, the first failure after the time ejects again.
-            assert!(health.failed(Failure::Call, now, false, &config));
         }
     }
 
@@ -121,20 +138,24 @@ mod tests {
             assert!(!health.failed(Failure::Call, now, true, &config));
         }
         assert!(health.failed(Failure::Connect, now, true, &config));
-        assert!(health.is_ejected(now));
+        assert!(health.is_ejected());
     }
 
     #[test]
-    fn one_call_is_the_trial_and_the_others_wait_for_it() {
+    fn calls_wait_until_the_node_says_that_it_is_well() {
         let config = Config::default();
         let now = Instant::now();
         let mut health = Health::default();
         health.failed(Failure::Connect, now, false, &config);
         let later = now + Duration::from_secs(1);
         assert!(health.begin_trial(later, &config));
-        assert!(health.is_ejected(later));
-        assert!(!health.begin_trial(later, &config));
+        assert!(health.is_ejected());
+        assert!(!health.begin_trial(later, &config), "it is being asked");
+        health.readmit();
+        assert!(!health.is_ejected() && !health.is_clean());
+        assert!(health.failed(Failure::Call, later, false, &config), "its first failure sends it back");
+        assert!(health.is_ejected() && !health.begin_trial(later + Duration::from_secs(3), &config), "for longer");
         health.succeeded();
-        assert!(!health.is_ejected(later));
+        assert!(!health.is_ejected() && health.is_clean());
     }
 }

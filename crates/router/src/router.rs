@@ -4,44 +4,64 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use async_trait::async_trait;
 use http::request;
 use onrush_catalog::Catalog;
-use onrush_invoke::{Body, GuardedBody, Invocation, Invoke, InvokeError, Reply, Target};
+use onrush_invoke::{Ask, Body, GuardedBody, Invocation, Invoke, InvokeError, LoadNow, LoadReport, Reply, Target};
 use onrush_seams::Entropy;
 use onrush_types::{ClusterView, Code, NodeId};
 use tokio::{sync::watch, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     attempt::{NextStep, Situation, connect_failed, next_step, node_failed},
     budget::Budget,
     config::Config,
-    endpoints::{Endpoints, forget_strangers},
+    endpoints::{Endpoints, Watched, forget_strangers},
     lend::Lender,
-    load::micros,
     metrics::Metrics,
-    node::Node,
+    node::{Node, report},
     outlier::Failure,
+    policy::{Answer, Knowledge, Params, Place, learn},
 };
 
+mod owner;
 mod pick;
 
-use self::pick::Summary;
+use self::pick::function_key;
+
+/// The way to another node.
+#[derive(Clone)]
+pub struct Way {
+    /// For calls.
+    pub invoke: Arc<dyn Invoke>,
+    /// For the question how busy it is.
+    pub ask: Arc<dyn Ask>,
+}
+
+/// This node's worker.
+#[derive(Clone)]
+pub struct Here {
+    /// For calls.
+    pub invoke: Arc<dyn Invoke>,
+    /// How busy it is.
+    pub load: LoadNow,
+}
 
 /// Makes the way to another node. It must not connect yet.
 pub trait Nodes: Send + Sync {
-    /// Calls for this node.
-    fn node(&self, id: NodeId) -> Arc<dyn Invoke>;
+    /// The way to this node.
+    fn node(&self, id: NodeId) -> Way;
 }
 
-impl<F: Fn(NodeId) -> Arc<dyn Invoke> + Send + Sync> Nodes for F {
-    fn node(&self, id: NodeId) -> Arc<dyn Invoke> {
+impl<F: Fn(NodeId) -> Way + Send + Sync> Nodes for F {
+    fn node(&self, id: NodeId) -> Way {
         self(id)
     }
 }
@@ -51,7 +71,7 @@ pub struct Parts {
     /// This node.
     pub me: NodeId,
     /// The worker of this node, if it is one.
-    pub local: Option<Arc<dyn Invoke>>,
+    pub local: Option<Here>,
     /// The ways to the others.
     pub remote: Arc<dyn Nodes>,
     /// Who is there.
@@ -62,99 +82,120 @@ pub struct Parts {
     pub entropy: Arc<dyn Entropy>,
 }
 
+/// This node's worker and what is known of it.
+struct Local {
+    node: Arc<Node>,
+    load: LoadNow,
+}
+
 /// Carries calls to the least loaded worker of the cluster.
 pub struct Router {
     config: Config,
+    params: Params,
     me: NodeId,
-    local: Option<Arc<Node>>,
+    local: Option<Local>,
     remote: Arc<dyn Nodes>,
-    view: watch::Receiver<Arc<ClusterView>>,
-    catalog: watch::Receiver<Arc<Catalog>>,
+    watched: Watched,
     entropy: Arc<dyn Entropy>,
     endpoints: ArcSwap<Endpoints>,
     nodes: Mutex<BTreeMap<NodeId, Arc<Node>>>,
-    summary: Summary,
-    /// What calls take lately, in microseconds.
-    service: AtomicU64,
+    knowledge: Knowledge,
+    epoch: Instant,
     budget: Mutex<Budget>,
     successes: AtomicU32,
     metrics: Metrics,
 }
 
 impl Router {
-    /// A router that can carry calls at once.
+    /// A router that can carry calls at once. Its background work is [`Router::run`].
     pub fn new(config: Config, parts: Parts) -> Arc<Self> {
         let now = Instant::now();
-        let nothing = Endpoints::new(Arc::new(ClusterView::empty(parts.me)), &Catalog::default(), |_| None);
-        Arc::new(Self {
+        let watched = Watched { view: parts.view, catalog: parts.catalog };
+        let params = Params::from(&config);
+        let here = |Here { invoke, load }| Local { node: Node::new(parts.me, invoke, None, 0.0), load };
+        let router = Self {
             me: parts.me,
-            local: parts.local.map(|local| Node::new(parts.me, local, 0.0)),
+            local: parts.local.map(here),
             remote: parts.remote,
-            view: parts.view,
-            catalog: parts.catalog,
+            endpoints: ArcSwap::from_pointee(Endpoints::new(watched.clone(), |_| None)),
+            watched,
             entropy: parts.entropy,
-            endpoints: ArcSwap::from_pointee(nothing),
             nodes: Mutex::default(),
-            summary: Summary::new(now),
-            service: AtomicU64::new(u64::try_from(config.service.as_micros()).unwrap_or(u64::MAX).max(1)),
+            knowledge: Knowledge::new(&params, config.known_functions),
+            epoch: now,
             budget: Mutex::new(Budget::new(config.retry_percent, config.retry_per_second, now)),
             successes: AtomicU32::new(0),
             metrics: Metrics::new(),
+            params,
             config,
-        })
+        };
+        router.look_around();
+        Arc::new(router)
+    }
+
+    /// Lets ejected nodes in again when they are well.
+    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(self.config.readmission_interval.max(Duration::from_millis(1)));
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            if stop.run_until_cancelled(self.readmit()).await.is_none() {
+                return;
+            }
+        }
     }
 
     /// How many calls of this gateway are on this node now, to the last byte of their replies.
     pub fn in_flight(&self, id: NodeId) -> u32 {
-        let own = |node: &Arc<Node>| node.own();
+        let own = |node: &Arc<Node>| node.belief.own();
         if id == self.me {
-            return self.local.as_ref().map_or(0, own);
+            return self.local.as_ref().map_or(0, |local| own(&local.node));
         }
         self.nodes.lock().unwrap_or_else(PoisonError::into_inner).get(&id).map_or(0, own)
     }
 
-    /// The candidates of now. Costs two short looks unless something changed.
-    fn endpoints(&self) -> Arc<Endpoints> {
+    /// The candidates of now. Costs two looks unless something changed.
+    fn endpoints(&self) -> Guard<Arc<Endpoints>> {
         let current = self.endpoints.load();
-        if current.are_of(&self.view.borrow(), &self.catalog.borrow()) {
-            return Arc::clone(&current);
+        if !current.watched.has_changed() {
+            return current;
         }
-        let (view, catalog) = (self.view.borrow().clone(), self.catalog.borrow().clone());
+        self.look_around();
+        self.endpoints.load()
+    }
+
+    fn look_around(&self) {
+        let now = self.micros(Instant::now());
+        // Those who were there from the start need no slow one.
+        let late = now > self.params.slow_start;
         let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        forget_strangers(&mut nodes, &view);
-        let new = Arc::new(Endpoints::new(view, &catalog, |id| {
+        forget_strangers(&mut nodes, &self.watched.view.borrow());
+        let new = Endpoints::new(self.watched.clone(), |id| {
             if id == self.me {
-                return self.local.clone();
+                return self.local.as_ref().map(|local| Arc::clone(&local.node));
             }
-            let make = || Node::new(id, self.remote.node(id), micros(self.config.hop));
+            let make = || {
+                let Way { invoke, ask } = self.remote.node(id);
+                let node = Node::new(id, invoke, Some(ask), self.params.hop);
+                if late {
+                    node.belief.joined(now);
+                }
+                node
+            };
             Some(Arc::clone(nodes.entry(id).or_insert_with(make)))
-        }));
-        self.endpoints.store(Arc::clone(&new));
-        new
+        });
+        self.endpoints.store(Arc::new(new));
     }
 
-    fn service(&self) -> Duration {
-        Duration::from_micros(self.service.load(Ordering::Relaxed))
-    }
-
-    fn took(&self, time: Duration) {
-        let time = u64::try_from(time.as_micros()).unwrap_or(u64::MAX).max(1);
-        let old = self.service.load(Ordering::Relaxed);
-        self.service.store((old - old / 16 + time / 16).max(1), Ordering::Relaxed);
-    }
-
-    async fn send(&self, endpoints: &Endpoints, node: &Arc<Node>, call: Invocation) -> Result<Reply, InvokeError> {
+    async fn send(&self, node: &Arc<Node>, function: u64, call: Invocation) -> Result<Reply, InvokeError> {
         let sent = if node.id == self.me { &self.metrics.here } else { &self.metrics.elsewhere };
         sent.increment(1);
         let guard = node.count();
         let started = Instant::now();
-        node.begin_trial_if_due(started, &self.config);
         match node.invoke.invoke(call).await {
             Ok(reply) => {
                 let now = Instant::now();
-                node.report(reply.load, now);
-                node.succeeded();
-                self.took(now.saturating_duration_since(started));
+                let took = now.saturating_duration_since(started).as_secs_f64() * 1e6;
+                let answer = Answer { function, took, busy: reply.load.busy };
+                self.hear(node, reply.load, Some(answer), now);
                 self.successes.fetch_add(1, Ordering::Relaxed);
                 let Reply { response, node, load } = reply;
                 // A whole body is here to its last byte.
@@ -165,36 +206,46 @@ impl Router {
                 Ok(Reply { response, node, load })
             }
             Err(error) => {
-                self.learn(endpoints, node, &error);
+                if let Some(load) = error.load {
+                    self.hear(node, load, None, Instant::now());
+                }
+                self.blame(&self.endpoints(), node, &error);
                 Err(error)
             }
         }
     }
 
-    fn learn(&self, endpoints: &Endpoints, node: &Node, error: &InvokeError) {
-        let now = Instant::now();
-        if let Some(load) = error.load {
-            node.report(load, now);
-            node.succeeded();
+    /// The node answered: it is well, this is its load, and perhaps a call says how fast it is.
+    fn hear(&self, node: &Node, load: LoadReport, answer: Option<Answer>, now: Instant) {
+        let now = self.micros(now);
+        node.succeeded();
+        let (slots, speed) = (f64::from(load.slots.max(1)), node.speed());
+        node.belief.report(report(load), slots, &self.knowledge, now);
+        if let Some(answer) = answer {
+            learn(&self.knowledge, &Place { belief: &node.belief, slots, speed }, answer, now);
         }
-        if node_failed(error) {
-            let failure = if connect_failed(error) { Failure::Connect } else { Failure::Call };
-            let all = endpoints.list.len();
-            let ejected = endpoints.list.iter().filter(|endpoint| endpoint.node.is_ejected(now)).count();
-            let percent = usize::try_from(self.config.ejection_percent).unwrap_or(100);
-            let too_many = (ejected + 1) * 100 > all * percent;
-            if node.failed(failure, now, too_many, &self.config) {
-                self.metrics.ejected.increment(1);
-            }
+    }
+
+    /// Holds a failure against the node, where it is the node's.
+    fn blame(&self, endpoints: &Endpoints, node: &Node, error: &InvokeError) {
+        if !node_failed(error) {
+            return;
+        }
+        let failure = if connect_failed(error) { Failure::Connect } else { Failure::Call };
+        let all = endpoints.list.len();
+        let ejected = endpoints.list.iter().filter(|endpoint| endpoint.node.is_ejected()).count();
+        let percent = usize::try_from(self.config.ejection_percent).unwrap_or(100);
+        let too_many = (ejected + 1) * 100 > all * percent;
+        if node.failed(failure, Instant::now(), too_many, &self.config) {
+            self.metrics.ejected.increment(1);
         }
     }
 
     /// Whether the call goes on, and as which try.
     fn again(&self, error: &InvokeError, target: &Target, mut situation: Situation) -> NextStep {
-        let catalog = self.catalog.borrow();
-        let version = catalog.version(&target.function, target.version);
+        let endpoints = self.endpoints();
+        let version = endpoints.catalog.version(&target.function, target.version);
         situation.idempotent = version.is_some_and(|version| version.spec.idempotent);
-        drop(catalog);
         let step = next_step(error, situation);
         if step != NextStep::Move {
             return step;
@@ -243,23 +294,23 @@ impl Spare {
 #[async_trait]
 impl Invoke for Router {
     async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError> {
-        let endpoints = self.endpoints();
         let Invocation { id, target, deadline, mut attempt, sharing, mut request } = call;
+        let function = function_key(&target);
         let (mut tried, mut failed_connects, mut moved) = (Vec::new(), 0, false);
-        let Some(mut node) = self.pick(&endpoints, &target, &tried) else {
+        let Some(mut node) = self.pick_for(sharing.as_deref(), &target, &tried).await else {
             self.metrics.no_worker.increment(1);
             return Err(no_worker());
         };
         loop {
             // Where there is nobody else, nothing has to be kept for another try.
-            let (spare, sent) = if endpoints.list.len() > 1 || node.id != self.me {
+            let (spare, sent) = if self.endpoints().list.len() > 1 || node.id != self.me {
                 Spare::of(request)
             } else {
                 (Spare::Nothing, request)
             };
             let sharing = sharing.clone();
             let call = Invocation { id, target: target.clone(), deadline, attempt, sharing, request: sent };
-            let error = match self.send(&endpoints, &node, call).await {
+            let error = match self.send(&node, function, call).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,
             };
@@ -275,7 +326,7 @@ impl Invoke for Router {
                 connect_tries: self.config.connect_tries,
             };
             // Looked for first: a call that has nowhere to go takes nothing from the budget.
-            let (Some(next), Some(again)) = (self.pick(&endpoints, &target, &tried), spare) else {
+            let (Some(next), Some(again)) = (self.pick_for(sharing.as_deref(), &target, &tried).await, spare) else {
                 return Err(error);
             };
             match self.again(&error, &target, situation) {

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use onrush_invoke::{Body, BodyError, Deadline, Invocation, Invoke, InvokeError, Reached, Reply};
+use onrush_invoke::{Ask, Body, BodyError, Deadline, Invocation, Invoke, InvokeError, LoadReport, Reached, Reply};
 use onrush_types::{Code, NodeId};
 use tokio::{sync::oneshot, time::Instant};
 use tonic::{Request, Response, Status, Streaming};
@@ -150,6 +150,21 @@ impl Invoke for RemoteNode {
             }
         };
         deadline.bound(sent).await.unwrap_or_else(|_| Err(self.late()))
+    }
+}
+
+#[async_trait]
+impl Ask for RemoteNode {
+    async fn load(&self) -> Result<LoadReport, InvokeError> {
+        let answer = self.client()?.load(pb::LoadRequest {}).await;
+        let lost = |status: Status| {
+            if never_connected(&status) {
+                return self.failed(&status, Deadline::after(Duration::MAX));
+            }
+            // Nothing was called: whatever happened, nothing ran.
+            InvokeError::refused(Code::Internal, format!("node {} did not say how busy it is: {status}", self.node))
+        };
+        answer.map(|answer| load_in(answer.into_inner())).map_err(lost)
     }
 }
 

@@ -9,14 +9,14 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
-use onrush_invoke::{Body, BodyError, Invocation, Invoke, InvokeError, Reply};
+use onrush_invoke::{Body, BodyError, Invocation, Invoke, InvokeError, LoadNow, Reply};
 use onrush_types::{ClusterId, Code, NodeId};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     MESSAGE_LIMIT, WHOLE_BODY_LIMIT,
     bodies::{Carries, Piece, Pieces, WireBody},
-    wire::{error_out, invocation, reply_head},
+    wire::{error_out, invocation, load_out, reply_head},
 };
 use crate::{
     FormatError,
@@ -28,14 +28,15 @@ use crate::{
 /// fields; a gRPC status means that the transport failed.
 pub struct WorkerService {
     invoke: Arc<dyn Invoke>,
+    load: LoadNow,
     cluster: ClusterId,
     me: NodeId,
 }
 
 impl WorkerService {
-    /// Over this worker, as this member of this cluster.
-    pub fn new(invoke: Arc<dyn Invoke>, cluster: ClusterId, me: NodeId) -> Self {
-        Self { invoke, cluster, me }
+    /// Over this worker, as this member of this cluster. `load` says how busy it is.
+    pub fn new(invoke: Arc<dyn Invoke>, load: LoadNow, cluster: ClusterId, me: NodeId) -> Self {
+        Self { invoke, load, cluster, me }
     }
 
     /// As a gRPC service, with its limits.
@@ -78,6 +79,11 @@ impl worker_server::Worker for WorkerService {
         let pb::CallRequest { head, body } = request.into_inner();
         let call = checked.and_then(|()| invocation(head, Body::whole(body)).map_err(malformed));
         Ok(self.run(call).await)
+    }
+
+    async fn load(&self, request: Request<pb::LoadRequest>) -> Result<Response<pb::LoadReport>, Status> {
+        check_identity(&request, self.cluster, self.me)?;
+        Ok(Response::new(load_out((self.load)())))
     }
 
     async fn call_stream(&self, request: Request<Streaming<pb::CallFrame>>) -> Result<Response<ReplyFrames>, Status> {

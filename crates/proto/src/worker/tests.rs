@@ -17,7 +17,7 @@ use http::{HeaderMap, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use onrush_invoke::{
-    Body, BodyError, Deadline, GuardedBody, Invocation, Invoke, InvokeError, LoadReport, Reached, Reply, Target,
+    Ask, Body, BodyError, Deadline, GuardedBody, Invocation, Invoke, InvokeError, LoadReport, Reached, Reply, Target,
 };
 use onrush_seams::{Connection, Datagrams, Listener, Network, TokioNetwork};
 use onrush_types::{ClusterId, Code, FunctionName, InvocationId, NodeId, Origin, Revision, VersionNumber};
@@ -44,7 +44,7 @@ where
 }
 
 fn load() -> LoadReport {
-    LoadReport { in_flight: 9, queued: 4, slots: 2, expected_wait: Duration::from_micros(1_500) }
+    LoadReport { in_flight: 9, queued: 4, slots: 2, expected_wait: Duration::from_micros(1_500), busy: 6 }
 }
 
 fn peers(cluster: ClusterId, address: SocketAddr) -> Peers {
@@ -54,7 +54,7 @@ fn peers(cluster: ClusterId, address: SocketAddr) -> Peers {
 async fn serve(invoke: Arc<dyn Invoke>, cluster: ClusterId) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let service = WorkerService::new(invoke, cluster, ME).into_server();
+    let service = WorkerService::new(invoke, Arc::new(load), cluster, ME).into_server();
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
     tokio::spawn(tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming));
     address
@@ -100,6 +100,18 @@ fn endless(guard: oneshot::Sender<()>) -> Body {
     let first = stream::iter([Ok::<_, BodyError>(Frame::data(Bytes::from_static(b"first")))]);
     let body = Body::stream(StreamBody::new(first.chain(stream::pending())));
     Body::stream(GuardedBody::new(body, guard))
+}
+
+#[tokio::test]
+async fn a_worker_says_how_busy_it_is_to_whoever_means_it() {
+    let (cluster, invoke) = (ClusterId::new(), Arc::new(Answer(|_| async { Ok(http::Response::new(Body::empty())) })));
+    let address = serve(invoke, cluster).await;
+    assert_eq!(RemoteNode::new(ME, peers(cluster, address)).load().await.unwrap(), load());
+    let stranger = RemoteNode::new(ME, peers(ClusterId::new(), address)).load().await.unwrap_err();
+    assert_eq!((stranger.code, stranger.reached), (Code::Internal, Reached::NotSent));
+    let nobody = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = RemoteNode::new(ME, peers(cluster, nobody)).load().await.unwrap_err();
+    assert_eq!((gone.code, gone.reached), (Code::Unavailable, Reached::NotSent));
 }
 
 #[tokio::test]

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header, request, response};
-use onrush_invoke::{Body, BodyError, Deadline, Invocation, InvokeError, LoadReport, Reached, Target};
+use onrush_invoke::{Body, BodyError, Deadline, Invocation, InvokeError, LoadReport, Reached, Sharing, Target};
 use onrush_types::{Code, FunctionName, InvocationId, Origin, Revision, VersionNumber};
 
-use super::HEADERS_LIMIT;
+use super::{
+    HEADERS_LIMIT,
+    sharing::{sharing_in, sharing_out},
+};
 use crate::{FormatError, internal as pb};
 
 /// Headers that mean one connection and never cross a hop (RFC 9110, 7.6.1).
@@ -83,6 +86,7 @@ pub(super) fn call_head(call: &CallMeta, parts: &request::Parts) -> Result<pb::C
         method: parts.method.as_str().to_owned(),
         uri: parts.uri.to_string(),
         headers,
+        sharing: call.sharing.as_deref().and_then(sharing_out),
     })
 }
 
@@ -92,13 +96,14 @@ pub(super) struct CallMeta {
     pub(super) target: Target,
     pub(super) deadline: Deadline,
     pub(super) attempt: u8,
+    pub(super) sharing: Option<Box<Sharing>>,
 }
 
 /// Splits a call.
 pub(super) fn split(call: Invocation) -> (CallMeta, request::Parts, Body) {
-    let Invocation { id, target, deadline, attempt, sharing: _, request } = call;
+    let Invocation { id, target, deadline, attempt, sharing, request } = call;
     let (parts, body) = request.into_parts();
-    (CallMeta { id, target, deadline, attempt }, parts, body)
+    (CallMeta { id, target, deadline, attempt, sharing }, parts, body)
 }
 
 /// A call as it came over the wire.
@@ -119,7 +124,7 @@ pub(super) fn invocation(head: Option<pb::CallHead>, body: Body) -> Result<Invoc
         target: Target { function, version: VersionNumber(head.version), revision: Revision(head.revision) },
         deadline: Deadline::after(Duration::from_micros(head.remaining_us)),
         attempt: u8::try_from(head.attempt).unwrap_or(u8::MAX),
-        sharing: None,
+        sharing: head.sharing.map(sharing_in).transpose()?.map(Box::new),
         request,
     })
 }
@@ -184,12 +189,14 @@ pub(super) fn body_error_in(error: pb::CallError) -> BodyError {
     BodyError::new(Code::from_name(&error.code).unwrap_or(Code::Internal), error.message)
 }
 
-fn load_out(load: LoadReport) -> pb::LoadReport {
+/// A load report on its way.
+pub(super) fn load_out(load: LoadReport) -> pb::LoadReport {
     pb::LoadReport {
         in_flight: load.in_flight,
         queued: load.queued,
         slots: load.slots,
         expected_wait_us: micros(load.expected_wait),
+        busy: load.busy,
     }
 }
 
@@ -200,9 +207,11 @@ pub(super) fn load_in(load: pb::LoadReport) -> LoadReport {
         queued: load.queued,
         slots: load.slots,
         expected_wait: Duration::from_micros(load.expected_wait_us),
+        busy: load.busy,
     }
 }
 
-fn micros(time: Duration) -> u64 {
+/// A time in microseconds.
+pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -1,163 +1,197 @@
-//! From candidates to one node: gathers what the policy decides on.
+//! From candidates to one node: shows the rules what they decide on, and asks nodes where they say so.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::{sync::Arc, time::Duration};
 
-use onrush_types::FunctionName;
-use tokio::time::Instant;
+use futures::{StreamExt, stream::FuturesUnordered};
+use onrush_types::{FunctionName, NodeId, RuntimeKind};
+use tokio::time::{Instant, timeout};
 
-use super::{NodeId, Router, Target};
+use super::{Router, Target};
 use crate::{
+    attempt::connect_failed,
     endpoints::Endpoints,
-    load::{self, micros},
-    node::Node,
-    policy::{Candidate, choose, quantile},
+    node::{Node, report},
+    policy::{Call, Decision, Few, Field, Place, decide, key, prefer, settle},
 };
 
-/// Larger clusters look at one more node per call.
-const LARGE: usize = 200;
-/// How often the summary over all nodes is made, in microseconds.
-const REFRESH_US: u64 = 50_000;
-/// Of all nodes' fullness: fuller ones are hot (Prequal's value).
-const HOT: f64 = 0.84;
+/// What this node is believed to have is read anew when it is this old, in microseconds, or when it matters.
+const LOOK_AGAIN: f64 = 1_000.0;
 
-/// All nodes in two numbers, made now and then by whichever call finds them old.
-pub(super) struct Summary {
-    epoch: Instant,
-    due: AtomicU64,
-    mean: AtomicU64,
-    hot: AtomicU64,
+/// The nodes of one call.
+struct Around<'a> {
+    router: &'a Router,
+    endpoints: &'a Endpoints,
+    tried: &'a [NodeId],
+    /// The function and its cap, where the cap is too small for every node to have a part.
+    cap: Option<(&'a FunctionName, u32)>,
+    now: u64,
 }
 
-impl Summary {
-    pub(super) fn new(epoch: Instant) -> Self {
-        let far = f64::INFINITY.to_bits();
-        Self { epoch, due: AtomicU64::new(0), mean: AtomicU64::new(0), hot: AtomicU64::new(far) }
+impl Field for Around<'_> {
+    fn count(&self) -> usize {
+        self.endpoints.list.len()
     }
 
-    /// Whether the caller is the one to make it new.
-    fn claim(&self, now: Instant) -> bool {
-        let now = u64::try_from(now.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX);
-        let due = self.due.load(Ordering::Relaxed);
-        now >= due && self.due.compare_exchange(due, now + REFRESH_US, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    fn here(&self) -> Option<usize> {
+        self.endpoints.here
     }
 
-    fn mean(&self) -> f64 {
-        f64::from_bits(self.mean.load(Ordering::Relaxed))
+    fn place(&self, index: usize) -> Place<'_> {
+        let endpoint = &self.endpoints.list[index];
+        Place { belief: &endpoint.node.belief, slots: endpoint.slots, speed: endpoint.node.speed() }
     }
 
-    fn hot(&self) -> f64 {
-        f64::from_bits(self.hot.load(Ordering::Relaxed))
+    fn id(&self, index: usize) -> u64 {
+        self.endpoints.list[index].node.id.0
+    }
+
+    fn may(&self, index: usize) -> bool {
+        let node = &self.endpoints.list[index].node;
+        !self.tried.contains(&node.id)
+            && !node.is_ejected()
+            && self.cap.is_none_or(|(function, cap)| self.endpoints.has_share(index, function, cap))
+    }
+
+    fn sample(&self, random: u64) -> Option<usize> {
+        self.endpoints.sample(random)
+    }
+
+    fn look_here(&self) {
+        let Router { local, knowledge, params, .. } = self.router;
+        let (Some(local), Some(here)) = (local, self.endpoints.here) else { return };
+        let Place { belief, slots, .. } = self.place(here);
+        let young = belief.age(self.now).is_some_and(|age| age < LOOK_AGAIN);
+        // The worker's own count takes a lock, which a node with room to spare need not.
+        if !young || belief.standing(slots, knowledge, params, self.now).busy + 2.0 > slots {
+            belief.report(report((local.load)()), slots, knowledge, self.now);
+        }
     }
 }
 
 impl Router {
     /// The node for a call, none of `tried`. The last resort is this node, whatever gossip says of it.
-    pub(super) fn pick(&self, endpoints: &Endpoints, target: &Target, tried: &[NodeId]) -> Option<Arc<Node>> {
-        let now = Instant::now();
-        if let ([only], []) = (&*endpoints.list, tried)
-            && endpoints.here == Some(0)
-        {
-            return Some(Arc::clone(&only.node));
-        }
-        let cap = self.cap(endpoints, target);
-        let may = |index: usize| {
-            let node = &endpoints.list[index].node;
-            !tried.contains(&node.id) && !node.is_ejected(now) && cap_allows(endpoints, index, cap.as_ref())
-        };
-        let sampled = self.sample(endpoints, may);
-        let chosen = self.choose(endpoints, &sampled, now);
-        let node = chosen.map(|index| &endpoints.list[index].node).or_else(|| self.last_resort(endpoints, tried));
-        node.cloned()
-    }
-
-    /// The function and its cap, where the cap is too small for every node to have a part.
-    fn cap(&self, endpoints: &Endpoints, target: &Target) -> Option<(FunctionName, u32)> {
-        let catalog = self.catalog.borrow();
-        let cap = catalog.version(&target.function, target.version)?.spec.limits.concurrency?;
-        let small = usize::try_from(cap).is_ok_and(|cap| cap < endpoints.list.len());
-        small.then(|| (target.function.clone(), cap))
-    }
-
-    /// This node and a few others, or all where there are no more than that.
-    fn sample(&self, endpoints: &Endpoints, may: impl Fn(usize) -> bool) -> Vec<usize> {
-        let count = endpoints.list.len();
-        let others = if count > LARGE { self.config.sampled_large } else { self.config.sampled };
-        if count <= others + 1 {
-            return (0..count).filter(|index| may(*index)).collect();
-        }
-        let mut sampled: Vec<_> = Vec::with_capacity(others + 1);
-        sampled.extend(endpoints.here.filter(|here| may(*here)));
-        let wanted = sampled.len() + others;
-        for _ in 0..others * 4 {
-            if sampled.len() < wanted
-                && let Some(index) = endpoints.sample(self.entropy.next_u64())
-                && !sampled.contains(&index)
-                && may(index)
+    pub(super) async fn pick(&self, target: &Target, tried: &[NodeId]) -> Option<Arc<Node>> {
+        let (call, asked, endpoints) = {
+            let endpoints = self.endpoints();
+            if let ([only], []) = (&*endpoints.list, tried)
+                && endpoints.here == Some(0)
             {
-                sampled.push(index);
+                return Some(Arc::clone(&only.node));
             }
-        }
-        if sampled.len() < wanted {
-            // Few are left that may be chosen: look for them one by one, from a random place on.
-            let from = usize::try_from(self.entropy.next_u64() % count as u64).unwrap_or(0);
-            let missing = wanted - sampled.len();
-            let found: Vec<_> = (from..from + count)
-                .map(|index| index % count)
-                .filter(|index| !sampled.contains(index) && may(*index))
-                .take(missing)
-                .collect();
-            sampled.extend(found);
-        }
-        sampled
+            let around = self.around(&endpoints, target, tried);
+            let call = Call { function: function_key(target), now: around.now, may_ask: tried.is_empty() };
+            let Router { knowledge, params, .. } = self;
+            let kept_warm = || self.is_process(&endpoints, target);
+            let warm = kept_warm().then(|| prefer(&around, knowledge, params, call.function, call.now)).flatten();
+            let random = &mut || self.entropy.next_u64();
+            let decision = warm.map_or_else(|| decide(&around, knowledge, params, call, random), Decision::Go);
+            match decision {
+                Decision::Go(index) => return Some(Arc::clone(&endpoints.list[index].node)),
+                Decision::Nobody => return self.last_resort(&endpoints, tried),
+                Decision::Ask(few) => (call, few, Arc::clone(&endpoints)),
+            }
+        };
+        let answered = self.ask(&endpoints, &asked).await;
+        let around = self.around(&endpoints, target, tried);
+        let call = Call { now: around.now, ..call };
+        let random = &mut || self.entropy.next_u64();
+        let index = settle(&around, &self.knowledge, &self.params, (call, &answered), random);
+        let index = index.or_else(|| {
+            let call = Call { may_ask: false, ..call };
+            match decide(&around, &self.knowledge, &self.params, call, random) {
+                Decision::Go(index) => Some(index),
+                Decision::Ask(_) | Decision::Nobody => None,
+            }
+        });
+        index.map(|index| Arc::clone(&endpoints.list[index].node)).or_else(|| self.last_resort(&endpoints, tried))
     }
 
-    fn choose(&self, endpoints: &Endpoints, sampled: &[usize], now: Instant) -> Option<usize> {
-        if let [only] = sampled {
-            return Some(*only);
-        }
-        let service = self.service();
-        let tau = load::tau(service);
-        if self.summary.claim(now) {
-            self.summarise(endpoints, now);
-        }
-        let mean = self.summary.mean();
-        let candidates: Vec<_> = sampled
-            .iter()
-            .map(|index| {
-                let endpoint = &endpoints.list[*index];
-                let estimate = endpoint.node.estimate(mean, tau, now);
-                let (slots, speed) = (endpoint.slots, endpoint.speed);
-                Candidate { in_flight: estimate.in_flight, slots, speed, hop: endpoint.node.hop, wait: estimate.wait }
-            })
-            .collect();
-        let best = choose(&candidates, micros(service), self.summary.hot(), self.entropy.next_u64())?;
-        sampled.get(best).copied()
+    fn around<'a>(&'a self, endpoints: &'a Endpoints, target: &'a Target, tried: &'a [NodeId]) -> Around<'a> {
+        let version = endpoints.catalog.version(&target.function, target.version);
+        let cap = version.and_then(|version| version.spec.limits.concurrency);
+        let small = cap.filter(|cap| usize::try_from(*cap).is_ok_and(|cap| cap < endpoints.list.len()));
+        let cap = small.map(|cap| (&target.function, cap));
+        Around { router: self, endpoints, tried, cap, now: self.micros(Instant::now()) }
     }
 
-    fn summarise(&self, endpoints: &Endpoints, now: Instant) {
-        let tau = load::tau(self.service());
-        let mean = load::mean(endpoints.list.iter().filter_map(|endpoint| endpoint.node.known()), tau, now);
-        let ratio =
-            |endpoint: &crate::endpoints::Endpoint| endpoint.node.estimate(mean, tau, now).in_flight / endpoint.slots;
-        let mut ratios: Vec<_> = endpoints.list.iter().map(ratio).collect();
-        self.summary.mean.store(mean.to_bits(), Ordering::Relaxed);
-        self.summary.hot.store(quantile(&mut ratios, HOT).to_bits(), Ordering::Relaxed);
+    fn is_process(&self, endpoints: &Endpoints, target: &Target) -> bool {
+        let version = endpoints.catalog.version(&target.function, target.version);
+        version.is_some_and(|version| version.spec.runtime == RuntimeKind::Process)
     }
 
-    fn last_resort<'a>(&'a self, endpoints: &'a Endpoints, tried: &[NodeId]) -> Option<&'a Arc<Node>> {
-        if let Some(local) = self.local.as_ref().filter(|local| !tried.contains(&local.id)) {
-            return Some(local);
+    /// Asks these nodes for their load, all at once and not for long. Returns who answered.
+    async fn ask(&self, endpoints: &Endpoints, few: &Few) -> Few {
+        self.metrics.asked.increment(few.len() as u64);
+        let started = Instant::now();
+        let ask = |index: usize| async move {
+            let node = &endpoints.list[index].node;
+            let answer = match &node.ask {
+                Some(ask) => Some(ask.load().await),
+                None => None,
+            };
+            (index, answer)
+        };
+        let mut asking: FuturesUnordered<_> = few.iter().map(ask).collect();
+        let mut answered = Few::default();
+        let all = async {
+            while let Some((index, answer)) = asking.next().await {
+                let endpoint = &endpoints.list[index];
+                let now = Instant::now();
+                match answer {
+                    Some(Ok(load)) => {
+                        let belief = &endpoint.node.belief;
+                        belief.report(report(load), endpoint.slots, &self.knowledge, self.micros(now));
+                        belief.answered_in(now.saturating_duration_since(started).as_secs_f64() * 1e6);
+                        answered.push(index);
+                    }
+                    // Anything else may be the question's fault; calls will show.
+                    Some(Err(error)) if connect_failed(&error) => self.blame(endpoints, &endpoint.node, &error),
+                    Some(Err(_)) | None => {}
+                }
+            }
+        };
+        if timeout(self.config.ask_patience, all).await.is_err() {
+            self.metrics.unanswered.increment(1);
+        }
+        answered
+    }
+
+    /// Since this router began, in microseconds.
+    pub(super) fn micros(&self, now: Instant) -> u64 {
+        u64::try_from(now.saturating_duration_since(self.epoch).as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn last_resort(&self, endpoints: &Endpoints, tried: &[NodeId]) -> Option<Arc<Node>> {
+        if let Some(local) = self.local.as_ref().filter(|local| !tried.contains(&local.node.id)) {
+            return Some(Arc::clone(&local.node));
         }
         // Everybody is ejected and this node runs nothing: better to try one than to refuse all.
         let random = self.entropy.next_u64();
         let index = if tried.is_empty() { endpoints.sample(random) } else { None };
-        index.map(|index| &endpoints.list[index].node)
+        index.map(|index| Arc::clone(&endpoints.list[index].node))
+    }
+
+    /// Asks ejected nodes whose time is over if they are well.
+    pub(super) async fn readmit(&self) {
+        /// A node that does not answer this soon is not well.
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let now = Instant::now();
+        let endpoints = Arc::clone(&self.endpoints());
+        let due = endpoints.list.iter().map(|endpoint| &endpoint.node);
+        let due = due.filter(|node| node.ask.is_some() && node.trial_is_due(now, &self.config));
+        let asking: FuturesUnordered<_> = due
+            .map(|node| async move {
+                let Some(ask) = &node.ask else { return };
+                if let Ok(Ok(_)) = timeout(PATIENCE, ask.load()).await {
+                    node.readmit(self.micros(Instant::now()));
+                }
+            })
+            .collect();
+        asking.collect::<()>().await;
     }
 }
 
-fn cap_allows(endpoints: &Endpoints, index: usize, cap: Option<&(FunctionName, u32)>) -> bool {
-    cap.is_none_or(|(function, cap)| endpoints.has_share(index, function, *cap))
+/// What times and warm places of a version are kept under.
+pub(super) fn function_key(target: &Target) -> u64 {
+    key(target.function.namespace.as_str(), target.function.name.as_str(), target.version.0)
 }

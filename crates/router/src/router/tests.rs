@@ -29,6 +29,9 @@ struct TestNode {
     seen: Mutex<Vec<(InvocationId, u8)>>,
     running: AtomicU32,
     endless: AtomicBool,
+    /// How often it was asked for its load.
+    asked: AtomicU32,
+    takes_ms: AtomicU32,
 }
 
 impl TestNode {
@@ -39,6 +42,8 @@ impl TestNode {
             seen: Mutex::default(),
             running: AtomicU32::new(0),
             endless: AtomicBool::new(false),
+            asked: AtomicU32::new(0),
+            takes_ms: AtomicU32::new(0),
         })
     }
 
@@ -50,8 +55,13 @@ impl TestNode {
         self.seen.lock().unwrap().len()
     }
 
+    fn asked(&self) -> u32 {
+        self.asked.load(Ordering::SeqCst)
+    }
+
     fn load(&self) -> LoadReport {
-        LoadReport { in_flight: self.running.load(Ordering::SeqCst), slots: 2, ..LoadReport::default() }
+        let running = self.running.load(Ordering::SeqCst);
+        LoadReport { in_flight: running, busy: running, slots: 2, ..LoadReport::default() }
     }
 }
 
@@ -61,6 +71,10 @@ impl Invoke for TestNode {
         self.seen.lock().unwrap().push((call.id, call.attempt));
         self.running.fetch_add(1, Ordering::SeqCst);
         let _gate = self.gate.acquire().await.unwrap();
+        let takes = self.takes_ms.load(Ordering::SeqCst);
+        if takes > 0 {
+            tokio::time::sleep(Duration::from_millis(takes.into())).await;
+        }
         let act = self.act.lock().unwrap().clone();
         let load = self.load();
         self.running.fetch_sub(1, Ordering::SeqCst);
@@ -77,6 +91,17 @@ impl Invoke for TestNode {
             body = Body::stream(StreamBody::new(stream::pending::<Result<http_body::Frame<_>, BodyError>>()));
         }
         Ok(Reply { response: http::Response::new(body), node: "test".into(), load })
+    }
+}
+
+#[async_trait]
+impl Ask for TestNode {
+    async fn load(&self) -> Result<LoadReport, InvokeError> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        match &*self.act.lock().unwrap() {
+            Act::Fail(error) if error.reached == Reached::NotSent && error.load.is_none() => Err(error.clone()),
+            _ => Ok(TestNode::load(self)),
+        }
     }
 }
 
@@ -116,8 +141,14 @@ fn cluster(count: u64, local: bool, config: Config) -> Cluster {
     let remote = nodes.clone();
     let parts = Parts {
         me: NodeId(1),
-        local: local.then(|| Arc::clone(&nodes[0]) as Arc<dyn Invoke>),
-        remote: Arc::new(move |id: NodeId| Arc::clone(&remote[usize::try_from(id.0).unwrap() - 1]) as Arc<dyn Invoke>),
+        local: local.then(|| {
+            let node = Arc::clone(&nodes[0]);
+            Here { invoke: node.clone(), load: Arc::new(move || TestNode::load(&node)) }
+        }),
+        remote: Arc::new(move |id: NodeId| {
+            let node = &remote[usize::try_from(id.0).unwrap() - 1];
+            Way { invoke: node.clone(), ask: node.clone() }
+        }),
         view: view.subscribe(),
         catalog: store.watch(),
         entropy: Arc::new(OsEntropy),
@@ -279,10 +310,15 @@ async fn an_unreachable_node_costs_no_try_gets_nothing_and_comes_back() {
     assert_eq!(cluster.seen()[1], 1, "ejected at its first failed connect");
     cluster.nodes[1].set(Act::Echo);
     tokio::time::advance(Duration::from_millis(1_100)).await;
+    cluster.call(Body::from("x")).await.unwrap();
+    assert_eq!((cluster.seen()[1], cluster.nodes[1].asked()), (1, 0), "no call is the first to try");
+    cluster.router.readmit().await;
+    assert_eq!(cluster.nodes[1].asked(), 1);
+    tokio::time::advance(Duration::from_secs(5)).await;
     for _ in 0..50 {
         cluster.call(Body::from("x")).await.unwrap();
     }
-    assert!(cluster.seen()[1] > 5, "its time is over and it is well: {:?}", cluster.seen());
+    assert!(cluster.seen()[1] > 5, "its time is over and it says that it is well: {:?}", cluster.seen());
 }
 
 #[tokio::test(start_paused = true)]
@@ -392,4 +428,111 @@ async fn second_tries_are_budgeted() {
     }
     let sent: usize = cluster.seen().iter().sum();
     assert!((102..=110).contains(&sent), "a hundred calls and a few second tries: {sent}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_is_still_gone_is_asked_less_and_less_and_in_the_background() {
+    let cluster = cluster(3, true, generous());
+    cluster.nodes[0].set(full());
+    cluster.nodes[1].set(unreachable());
+    for _ in 0..20 {
+        cluster.call(Body::from("x")).await.unwrap();
+    }
+    let stop = CancellationToken::new();
+    let running = tokio::spawn(Arc::clone(&cluster.router).run(stop.clone()));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    // After 1, 2, 4 and 8 seconds more each time.
+    assert_eq!((cluster.nodes[1].asked(), cluster.seen()[1]), (4, 1));
+    cluster.nodes[1].set(Act::Echo);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    for _ in 0..50 {
+        cluster.call(Body::from("x")).await.unwrap();
+    }
+    assert!(cluster.seen()[1] > 5, "{:?}", cluster.seen());
+    stop.cancel();
+    running.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_gateway_asks_before_it_sends_to_nodes_that_it_knows_little_of() {
+    let cluster = cluster(20, true, Config { sampled: 7, ..Config::default() });
+    cluster.nodes[0].running.store(40, Ordering::SeqCst);
+    for node in &cluster.nodes[2..] {
+        node.running.store(30, Ordering::SeqCst);
+    }
+    // Node 2 alone is idle. Whoever asks seven of nineteen finds it in one of three calls.
+    for _ in 0..60 {
+        cluster.call(Body::from("x")).await.unwrap();
+        tokio::time::advance(Duration::from_secs(60)).await;
+    }
+    let seen = cluster.seen();
+    assert!(seen[1] > 10 && seen[2..].iter().sum::<usize>() < 60, "{seen:?}");
+    let asked: u32 = cluster.nodes.iter().map(|node| node.asked()).sum();
+    assert!(asked > 100, "{asked}");
+    assert_eq!(cluster.nodes[0].asked(), 0, "this node is looked at, not asked");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_that_takes_longer_than_others_is_left_for_them() {
+    let cluster = cluster(3, true, Config::default());
+    cluster.nodes[0].takes_ms.store(30, Ordering::SeqCst);
+    for node in &cluster.nodes[1..] {
+        node.takes_ms.store(10, Ordering::SeqCst);
+    }
+    // Two calls run here, so that the others get some and their pace is known.
+    let calls = |count: usize| join_all((0..count).map(|_| cluster.call(Body::from("x"))));
+    for _ in 0..40 {
+        calls(6).await;
+    }
+    let before = cluster.seen();
+    for _ in 0..40 {
+        calls(1).await;
+    }
+    let here = cluster.seen()[0] - before[0];
+    assert!(here <= 2, "it is idle, but slow: {here} of 40, {before:?}");
+}
+
+#[tokio::test]
+async fn processes_keep_to_the_nodes_where_they_are_warm() {
+    let cluster = cluster(8, true, Config::default());
+    cluster.deploy(|spec| spec.runtime = RuntimeKind::Process).await;
+    for _ in 0..40 {
+        cluster.call(Body::from("x")).await.unwrap();
+    }
+    let warm: Vec<_> = cluster.seen().into_iter().filter(|seen| *seen > 0).collect();
+    assert_eq!(warm, [40]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_whole_cluster_shares_goes_to_its_owner_and_then_to_the_next_in_line() {
+    let cluster = cluster(3, true, generous());
+    let shared = |word: u8, scope| {
+        let (coalesce, cache, timeout) = (None, None, None);
+        let key = onrush_invoke::SharingKey([word; 32]);
+        let sharing = onrush_invoke::Sharing { key, scope, coalesce, cache, largest: 0, timeout };
+        Invocation { sharing: Some(Box::new(sharing)), ..call(Body::empty()) }
+    };
+    let owner = |key: u8, among: &[u64]| {
+        let owner = onrush_catalog::owner_of(&[key; 32], among.iter().copied().map(NodeId)).unwrap();
+        usize::try_from(owner.0).unwrap() - 1
+    };
+    let key = (0..).find(|key| owner(*key, &[1, 2, 3]) == 2).unwrap();
+    for _ in 0..10 {
+        cluster.router.invoke(shared(key, onrush_invoke::Scope::Cluster)).await.unwrap();
+    }
+    assert_eq!(cluster.seen(), [0, 0, 10]);
+    // What only a gateway shares goes wherever it is best.
+    cluster.router.invoke(shared(key, onrush_invoke::Scope::Gateway)).await.unwrap();
+    assert_eq!(cluster.seen(), [1, 0, 10]);
+    let next = owner(key, &[1, 2]);
+    for act in [full(), unreachable()] {
+        cluster.nodes[2].set(act);
+        let before = cluster.nodes[next].seen();
+        cluster.router.invoke(shared(key, onrush_invoke::Scope::Cluster)).await.unwrap();
+        assert_eq!(cluster.nodes[next].seen(), before + 1);
+    }
+    // It is ejected now, so nobody knocks any more.
+    let knocked = cluster.nodes[2].seen();
+    cluster.router.invoke(shared(key, onrush_invoke::Scope::Cluster)).await.unwrap();
+    assert_eq!(cluster.nodes[2].seen(), knocked);
 }
