@@ -16,7 +16,7 @@ pub use self::{
     artifact::{ArtifactError, ArtifactPeers, ArtifactStore, ByteStream},
     command::{Command, Committed, Outcome, Proposal, Refusal},
     control::{ClusterStatus, ControlError, LogQuery, LogStreamOf, NodeControl, NodeStatus},
-    placement::{serves, serving, share_of_cap},
+    placement::{owner_of, serves, serving, share_of_cap},
     state::{
         Catalog, ClusterIdentity, Function, FunctionVersion, NodeRecord, REQUESTS_REMEMBERED, ROUTES_IN_ALL,
         ROUTES_PER_NAMESPACE, Route, VERSIONS_KEPT,

@@ -30,12 +30,25 @@ pub fn share_of_cap(cap: u32, function: &FunctionName, nodes: &[NodeId], me: Nod
     if rank >= chosen { 0 } else { cap / chosen + u32::from(rank < cap % chosen) }
 }
 
+/// The node that owns a key: the first of `nodes` by rendezvous hashing, so that a node that comes or goes moves no key
+/// but its own, and whoever is next where the owner cannot be had is the same for everybody.
+pub fn owner_of(key: &[u8; 32], nodes: impl IntoIterator<Item = NodeId>) -> Option<NodeId> {
+    // The key is a hash already: a word of it is enough, and a cluster of thousands is looked through for every call.
+    let word = key.first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    nodes.into_iter().max_by_key(|node| (mix(word ^ mix(node.0)), *node))
+}
+
 /// FNV-1a over name and node, mixed well. Every node of a cluster must compute the same one, so it must never change.
 fn weight(function: &FunctionName, node: NodeId) -> u64 {
     let name = function.namespace.as_str().bytes().chain([0]).chain(function.name.as_str().bytes());
     let bytes = name.chain([0]).chain(node.0.to_le_bytes());
     let hash = bytes
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    mix(hash)
+}
+
+/// Spreads what differs in any bit over all (the end of splitmix64).
+const fn mix(hash: u64) -> u64 {
     let mixed = (hash ^ (hash >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
@@ -77,6 +90,27 @@ mod tests {
             }
         }
         assert_eq!(owners.len(), 5);
+    }
+
+    #[test]
+    fn keys_are_spread_and_a_node_that_leaves_moves_only_its_own() {
+        let nodes = || (1..=5).map(NodeId);
+        let keys = (0..1_000_u64).map(|index| {
+            let mut key = [0; 32];
+            key[..8].copy_from_slice(&index.to_le_bytes());
+            key
+        });
+        let mut owned = std::collections::BTreeMap::<_, u32>::new();
+        for key in keys {
+            let owner = owner_of(&key, nodes()).unwrap();
+            *owned.entry(owner).or_default() += 1;
+            let without = |gone: NodeId| owner_of(&key, nodes().filter(|node| *node != gone)).unwrap();
+            let next = without(owner);
+            assert_ne!(next, owner);
+            assert!(nodes().filter(|gone| *gone != owner).all(|gone| without(gone) == owner));
+        }
+        assert!(owned.len() == 5 && owned.values().all(|count| (140..260).contains(count)), "{owned:?}");
+        assert_eq!(owner_of(&[0; 32], []), None);
     }
 
     #[test]
