@@ -115,8 +115,22 @@ impl Bench {
     }
 
     pub(crate) async fn prepare_with(&self, name: &str, change: impl FnOnce(&mut FunctionSpec)) -> Guest {
-        let prepared = self.try_prepare(self.artifact(name, change)).await.unwrap();
+        self.prepare_artifact(self.artifact(name, change)).await
+    }
+
+    pub(crate) async fn prepare_artifact(&self, artifact: Artifact) -> Guest {
+        let prepared = self.try_prepare(artifact).await.unwrap();
         Guest { prepared, permits: self.permits.clone() }
+    }
+
+    /// A component from its text form.
+    pub(crate) async fn prepare_text(&self, name: &str, text: &str, change: impl FnOnce(&mut FunctionSpec)) -> Guest {
+        let path = self.cache.path().join(name).with_extension("wasm");
+        std::fs::write(&path, wat::parse_str(text).unwrap()).unwrap();
+        let mut artifact = self.artifact("hello", change);
+        artifact.digest = digest(&path);
+        artifact.path = path;
+        self.prepare_artifact(artifact).await
     }
 
     pub(crate) async fn try_prepare(&self, artifact: Artifact) -> Result<Arc<dyn Prepared>, PrepareError> {
