@@ -147,7 +147,7 @@ pub(crate) async fn says(stream: &mut TcpStream, request: &[u8]) -> String {
 pub(crate) async fn until_closed(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     // A reset is an end too.
-    let _ = in_time("the end of the connection", stream.read_to_end(&mut bytes)).await;
+    in_time("the end of the connection", stream.read_to_end(&mut bytes)).await.ok();
     bytes
 }
 
