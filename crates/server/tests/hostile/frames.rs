@@ -40,6 +40,7 @@ pub(crate) fn reset(stream: u32) -> Vec<u8> {
 /// Opens a connection whose requests have a window of `window` bytes to us.
 pub(crate) async fn open(running: &Running, window: u32) -> TcpStream {
     let mut stream = running.connect().await;
+    stream.set_nodelay(true).unwrap();
     let settings = [&4_u16.to_be_bytes()[..], &window.to_be_bytes()].concat();
     let opening = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &frame(SETTINGS, 0, 0, &settings)[..]].concat();
     stream.write_all(&opening).await.unwrap();
