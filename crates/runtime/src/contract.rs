@@ -92,6 +92,15 @@ impl Permit for () {
     fn pause(&mut self) {}
 }
 
+/// Accounts for nothing but its own life.
+impl Permit for Arc<()> {
+    fn poll_compute(&mut self, _: &mut Context<'_>) -> Poll<Result<(), InvokeError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn pause(&mut self) {}
+}
+
 /// A way to run functions: wasm, process, fake.
 #[async_trait]
 pub trait Runtime: Send + Sync {

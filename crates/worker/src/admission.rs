@@ -65,7 +65,8 @@ impl Admission {
         let permits = config.max_running.clamp(1, MOST);
         let percent = |percent: u8| usize::from(percent.clamp(1, 100));
         let bounds = Bounds {
-            room: Room { slots: (config.slots as usize).clamp(1, MOST), permits },
+            room: Room { slots: (config.slots as usize).clamp(1, MOST / 2), permits },
+            spare: (config.spare_slots as usize).min(MOST / 2),
             tenant_most: (permits * percent(config.namespace_share) / 100).max(1),
             calls: config.queue_calls.min(MOST),
             bytes: usize::try_from(config.queue_bytes.as_u64()).unwrap_or(usize::MAX),
@@ -122,7 +123,7 @@ impl Admission {
             if self.counts.try_enter(self.bounds.room) {
                 return Ok(CallPermit::computing(self, lane, now));
             }
-            lane.give_back();
+            lane.give_back(true);
         }
         // From here on the lock is taken in any case, so that somebody who was held up by that short attempt is served.
         let ask = Ask {
@@ -138,7 +139,7 @@ impl Admission {
             held.end(&mut queue);
         }
         let entered = queue.enter(&ask, &self.counts, now, Arc::clone(&turn));
-        self.give_turns(queue, now);
+        self.give_turns(queue, lane, now);
         match entered {
             Ok(number) => Ok(CallPermit::waiting(self, lane, now, turn, number)),
             Err(refusal) => {
@@ -238,11 +239,15 @@ impl Admission {
         Refused { why, wait, lot }.error().with_load(self.load())
     }
 
-    /// Slots and permits that are free go to those whose turn it is.
-    fn give_turns(&self, mut queue: MutexGuard<'_, Queue<Arc<Turn>>>, now: Instant) {
+    /// Slots and permits that are free go to those whose turn it is; if nothing of this function's namespace computes,
+    /// one of its calls may have a spare slot.
+    fn give_turns(&self, mut queue: MutexGuard<'_, Queue<Arc<Turn>>>, lane: &Lane, now: Instant) {
         let mut first: Option<Arc<Turn>> = None;
         let mut more = Vec::new();
-        while let Some(started) = queue.next(&self.counts, now) {
+        let next = |queue: &mut Queue<Arc<Turn>>| {
+            queue.next(&self.counts, now).or_else(|| queue.next_spare(&lane.tenant, &self.counts, now))
+        };
+        while let Some(started) = next(&mut queue) {
             started.waker.start(started.charged);
             if let Some(turn) = first.replace(started.waker) {
                 more.push(turn);
@@ -265,7 +270,7 @@ impl Admission {
             let mut queue = self.lock();
             queue.charge(lane, more);
             queue.refresh(lane.id);
-            self.give_turns(queue, now);
+            self.give_turns(queue, lane, now);
         }
         self.tell_if_empty(seen);
     }
@@ -289,7 +294,7 @@ impl Admission {
         let turn = Arc::new(Turn::default());
         let mut queue = self.lock();
         let number = queue.resume(lane, &self.counts, now, Arc::clone(&turn));
-        self.give_turns(queue, now);
+        self.give_turns(queue, lane, now);
         (turn, number)
     }
 

@@ -11,6 +11,9 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Calls that compute at once: cores. A guest that waits for something gives its slot back meanwhile.
     pub slots: u32,
+    /// Slots beyond those, which only a call of a namespace may take of which nothing computes: it does not wait for the
+    /// calls of others, however busy they keep the node. The system shares the cores then.
+    pub spare_slots: u32,
     /// Calls that are inside guests at once, whether they compute or wait.
     pub max_running: usize,
     /// How much of `max-running`, and of the queue, one function may hold, in percent, so that no function holds it all.
@@ -67,6 +70,7 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             slots: u32::try_from(cores).unwrap_or(u32::MAX),
+            spare_slots: u32::try_from(cores).unwrap_or(u32::MAX),
             max_running: (64 * cores).clamp(256, 2_048),
             function_share: 75,
             namespace_share: 90,

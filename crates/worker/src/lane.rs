@@ -5,7 +5,7 @@ use std::{
     hash::Hash,
     sync::{
         Arc, Weak,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -31,7 +31,41 @@ pub(crate) struct Lane {
 #[derive(Debug)]
 pub(crate) struct Tenant {
     pub(crate) id: u64,
-    pub(crate) inside: Taken,
+    /// Calls inside, and above them those that compute: both change with one operation.
+    calls: AtomicU64,
+}
+
+const COMPUTES: u64 = 1 << 32;
+
+impl Tenant {
+    /// Calls that hold a permit.
+    pub(crate) fn inside(&self) -> usize {
+        (self.calls.load(Ordering::SeqCst) % COMPUTES) as usize
+    }
+
+    /// Calls that hold a slot.
+    pub(crate) fn computing(&self) -> usize {
+        (self.calls.load(Ordering::SeqCst) / COMPUTES) as usize
+    }
+
+    /// A call gives its slot back and stays.
+    pub(crate) fn pause(&self) {
+        self.calls.fetch_sub(COMPUTES, Ordering::SeqCst);
+    }
+
+    /// A call that is inside has a slot again.
+    pub(crate) fn resume(&self) {
+        self.calls.fetch_add(COMPUTES, Ordering::SeqCst);
+    }
+
+    fn try_take(&self, most: usize) -> bool {
+        let change = |now| ((now % COMPUTES) < most as u64).then_some(now + 1 + COMPUTES);
+        self.calls.fetch_update(Ordering::SeqCst, Ordering::SeqCst, change).is_ok()
+    }
+
+    fn give_back(&self, computing: bool) {
+        self.calls.fetch_sub(1 + if computing { COMPUTES } else { 0 }, Ordering::SeqCst);
+    }
 }
 
 /// How many calls hold a permit.
@@ -64,22 +98,22 @@ impl Lane {
         }
     }
 
-    /// One more call is inside, if function and namespace have room.
+    /// One more call is inside and computes, if function and namespace have room.
     pub(crate) fn try_take(&self, tenant_most: usize) -> bool {
-        if !self.tenant.inside.try_take(tenant_most) {
+        if !self.tenant.try_take(tenant_most) {
             return false;
         }
         let taken = self.inside.try_take(self.cap());
         if !taken {
-            self.tenant.inside.give_back();
+            self.tenant.give_back(true);
         }
         taken
     }
 
-    /// A call is inside no longer.
-    pub(crate) fn give_back(&self) {
+    /// A call is inside no longer; `computing` if it was until now.
+    pub(crate) fn give_back(&self, computing: bool) {
         self.inside.give_back();
-        self.tenant.inside.give_back();
+        self.tenant.give_back(computing);
     }
 }
 
@@ -99,7 +133,7 @@ impl Lanes {
         self.next += 2;
         let tenant = self.tenants.get(&function.namespace).and_then(Weak::upgrade).unwrap_or_else(|| {
             forget_some(&mut self.tenants);
-            let tenant = Arc::new(Tenant { id: self.next, inside: Taken::default() });
+            let tenant = Arc::new(Tenant { id: self.next, calls: AtomicU64::new(0) });
             self.tenants.insert(function.namespace.clone(), Arc::downgrade(&tenant));
             tenant
         });
@@ -152,8 +186,11 @@ mod tests {
         a.set_cap(1);
         assert!(a.try_take(2) && !a.try_take(2));
         assert!(b.try_take(2) && !b.try_take(2), "the namespace is full");
-        a.give_back();
+        a.give_back(true);
         assert!(b.try_take(2));
-        assert_eq!((a.inside.get(), b.inside.get(), a.tenant.inside.get()), (0, 2, 2));
+        assert_eq!((a.inside.get(), b.inside.get(), a.tenant.inside(), a.tenant.computing()), (0, 2, 2, 2));
+        b.tenant.pause();
+        b.give_back(false);
+        assert_eq!((b.tenant.inside(), b.tenant.computing()), (1, 1));
     }
 }

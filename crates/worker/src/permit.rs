@@ -88,6 +88,7 @@ impl Permit for CallPermit {
                 State::Paused => {
                     let now = Instant::now();
                     self.state = if self.admission.counts().try_resume(self.admission.slots()) {
+                        self.lane.tenant.resume();
                         State::Computing { began: now, charged: 0 }
                     } else {
                         let (turn, number) = self.admission.wait_again(&self.lane, now);
@@ -124,6 +125,7 @@ impl Permit for CallPermit {
             let now = Instant::now();
             let more = self.end_slice(began, charged, now);
             self.state = State::Paused;
+            self.lane.tenant.pause();
             let seen = self.admission.counts().pause();
             self.admission.freed(seen, &self.lane, more, now);
         }
@@ -158,7 +160,7 @@ impl Drop for CallPermit {
         if !self.computed.is_zero() {
             self.end(now);
         }
-        self.lane.give_back();
+        self.lane.give_back(computing);
         let seen = self.admission.counts().leave(computing);
         self.admission.freed(seen, &self.lane, more, now);
     }

@@ -17,7 +17,7 @@ use crate::{
     counts::{Counts, Room},
     estimate::Line,
     fair::{Fair, Wish},
-    lane::Lane,
+    lane::{Lane, Tenant},
 };
 
 /// So many surplus calls are let go at once when a queue turns out to be an overload; the rest next time.
@@ -27,6 +27,8 @@ const SHED_AT_ONCE: usize = 64;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) room: Room,
+    /// Slots beyond those, for namespaces of which nothing computes.
+    pub(crate) spare: usize,
     /// Permits that one namespace may hold.
     pub(crate) tenant_most: usize,
     /// Waiting calls of all functions.
@@ -173,7 +175,7 @@ impl<W> Queue<W> {
             self.refresh(ask.lane.id);
         }
         if !ask.was_held {
-            self.check_bounds(ask, counts, now)?;
+            self.check_bounds(ask, counts)?;
         }
         self.check_time(ask, counts, now)?;
         self.next += 1;
@@ -203,7 +205,7 @@ impl<W> Queue<W> {
         number
     }
 
-    fn check_bounds(&mut self, ask: &Ask<'_>, counts: &Counts, now: Instant) -> Result<(), Refusal> {
+    fn check_bounds(&mut self, ask: &Ask<'_>, counts: &Counts) -> Result<(), Refusal> {
         let bounds = self.bounds;
         let (function, tenant) = (self.waits.get(&ask.lane.id), self.tenancies.get(&ask.lane.tenant.id));
         let (own_calls, own_bytes) = function.map_or((0, 0), |waits| (waits.new.len(), waits.bytes));
@@ -221,15 +223,11 @@ impl<W> Queue<W> {
             return Err(Refusal::Bytes);
         }
         let limit = if ask.second_try { bounds.calls } else { bounds.calls - bounds.calls / 10 };
-        if self.calls + self.held < limit || self.displace(tenant_calls, counts, now) {
-            Ok(())
-        } else {
-            Err(Refusal::Calls)
-        }
+        if self.calls + self.held < limit || self.displace(tenant_calls, counts) { Ok(()) } else { Err(Refusal::Calls) }
     }
 
     /// In a full queue, a namespace with less than its share takes a place of the one that has the most.
-    fn displace(&mut self, asker: usize, counts: &Counts, now: Instant) -> bool {
+    fn displace(&mut self, asker: usize, counts: &Counts) -> bool {
         let share = self.calls / (self.tenancies.len() + usize::from(asker == 0)).max(1);
         let Some((most, tenancy)) = self.tenancies.iter().max_by_key(|(_, tenancy)| tenancy.calls) else {
             return false;
@@ -240,7 +238,7 @@ impl<W> Queue<W> {
         let longest = self.waits.iter().filter(|(_, waits)| waits.lane.tenant.id == *most);
         let Some(id) = longest.max_by_key(|(_, waits)| waits.new.len()).map(|(id, _)| *id) else { return false };
         let oldest = self.waits.get(&id).and_then(|waits| waits.new.keys().next().copied());
-        oldest.is_some_and(|number| self.let_go(id, number, Dropped::Displaced, counts, now))
+        oldest.is_some_and(|number| self.let_go(id, number, Dropped::Displaced, counts))
     }
 
     fn check_time(&mut self, ask: &Ask<'_>, counts: &Counts, now: Instant) -> Result<(), Refusal> {
@@ -264,15 +262,16 @@ impl<W> Queue<W> {
         let tenancy = self.tenancies.get(&lane.tenant.id);
         let (functions, tenants) = (tenancy.map_or(0, |tenancy| tenancy.lanes.waiting()), self.tenants.waiting());
         let cap = lane.cap().min(room.permits);
+        let spare = lane.tenant.computing() == 0 && seen.computing() < room.slots + self.bounds.spare;
         Line {
             ahead: self.waits.get(&lane.id).map_or(0, |waits| waits.new.len()),
             service: lane.service.get(),
             stay: lane.stay.get(),
             cap,
             sharers: functions.max(1) * (tenants + usize::from(functions == 0)).max(1),
-            backlog: Duration::from_nanos(self.backlog),
+            backlog: if spare { Duration::ZERO } else { Duration::from_nanos(self.backlog) },
             slots: room.slots,
-            slot_free: seen.computing() < room.slots,
+            slot_free: spare || seen.computing() < room.slots,
             cap_free: lane.inside.get() < cap && seen.inside() < room.permits,
         }
     }
@@ -321,33 +320,52 @@ impl<W> Queue<W> {
 
     /// The next waiting call that may compute.
     pub(crate) fn next(&mut self, counts: &Counts, now: Instant) -> Option<Started<W>> {
+        let room = self.bounds.room;
         loop {
             let seen = counts.see();
-            if !seen.anyone_waits() || seen.computing() >= self.bounds.room.slots {
+            if !seen.anyone_waits() || seen.computing() >= room.slots {
                 return None;
             }
-            let id = self.choose(seen.inside() < self.bounds.room.permits)?;
-            let waits = self.waits.get_mut(&id)?;
-            let lane = Arc::clone(&waits.lane);
-            let cost = lane.slice.nanos();
-            let waker = if waits.resuming.is_empty() {
-                self.start_new(id, counts, now)
-            } else if counts.try_start_resuming(self.bounds.room.slots) {
-                waits.resuming.pop_first().map(|(_, waker)| waker)
-            } else {
-                return None;
-            };
-            if waker.is_some() {
-                if let Some(tenancy) = self.tenancies.get_mut(&lane.tenant.id) {
-                    tenancy.lanes.start(id, cost);
-                }
-                self.tenants.start(lane.tenant.id, cost);
-            }
-            self.refresh(id);
-            if let Some(waker) = waker {
-                return Some(Started { waker, charged: cost });
+            let id = self.choose(seen.inside() < room.permits)?;
+            if let Some(started) = self.start(id, room, counts, now) {
+                return Some(started);
             }
         }
+    }
+
+    /// A waiting call of a namespace of which nothing computes: it may have a spare slot.
+    pub(crate) fn next_spare(&mut self, tenant: &Tenant, counts: &Counts, now: Instant) -> Option<Started<W>> {
+        let room = Room { slots: self.bounds.room.slots + self.bounds.spare, ..self.bounds.room };
+        let seen = counts.see();
+        if !seen.anyone_waits() || tenant.computing() > 0 || seen.computing() >= room.slots {
+            return None;
+        }
+        let entering = seen.inside() < room.permits && tenant.inside() < self.bounds.tenant_most;
+        let id = self.tenancies.get(&tenant.id)?.lanes.order(entering).next()?;
+        self.start(id, room, counts, now)
+    }
+
+    /// Starts a call of this function. None if there was none that could be served, or the room has just gone.
+    fn start(&mut self, id: u64, room: Room, counts: &Counts, now: Instant) -> Option<Started<W>> {
+        let waits = self.waits.get_mut(&id)?;
+        let lane = Arc::clone(&waits.lane);
+        let charged = lane.slice.nanos();
+        let waker = if waits.resuming.is_empty() {
+            self.start_new(id, room, counts, now)
+        } else if counts.try_start_resuming(room.slots) {
+            lane.tenant.resume();
+            waits.resuming.pop_first().map(|(_, waker)| waker)
+        } else {
+            None
+        };
+        if waker.is_some() {
+            if let Some(tenancy) = self.tenancies.get_mut(&lane.tenant.id) {
+                tenancy.lanes.start(id, charged);
+            }
+            self.tenants.start(lane.tenant.id, charged);
+        }
+        self.refresh(id);
+        waker.map(|waker| Started { waker, charged })
     }
 
     /// The function whose turn it is.
@@ -356,18 +374,21 @@ impl<W> Queue<W> {
             let lanes = &self.tenancies.get(&tenant)?.lanes;
             let id = lanes.order(entering).next()?;
             let full =
-                |id| self.waits.get(&id).is_some_and(|waits| waits.lane.tenant.inside.get() >= self.bounds.tenant_most);
+                |id| self.waits.get(&id).is_some_and(|waits| waits.lane.tenant.inside() >= self.bounds.tenant_most);
             if entering && full(id) { lanes.order(false).next() } else { Some(id) }
         })
     }
 
     /// Starts a new call of this function, if one is still there that can be served and there is room.
-    fn start_new(&mut self, id: u64, counts: &Counts, now: Instant) -> Option<W> {
+    fn start_new(&mut self, id: u64, room: Room, counts: &Counts, now: Instant) -> Option<W> {
         let mode = self.waits.get_mut(&id)?.look(&self.bounds.rules, now);
         let surplus = if mode == Mode::Overload { self.surplus(id, counts) } else { 0 };
         for _ in 0..surplus.min(SHED_AT_ONCE) {
             let oldest = *self.waits.get(&id)?.new.keys().next()?;
-            self.let_go(id, oldest, Dropped::Overload, counts, now);
+            self.let_go(id, oldest, Dropped::Overload, counts);
+            if let Some(waits) = self.waits.get_mut(&id) {
+                waits.delay.refused(now);
+            }
         }
         let newest = mode == Mode::Standing || surplus > SHED_AT_ONCE;
         loop {
@@ -375,15 +396,15 @@ impl<W> Queue<W> {
             let first = if newest { waits.new.last_key_value() } else { waits.new.first_key_value() };
             let (number, late) = first.map(|(number, waiting)| (*number, waiting.deadline <= now))?;
             if late {
-                self.let_go(id, number, Dropped::Late, counts, now);
+                self.let_go(id, number, Dropped::Late, counts);
                 continue;
             }
             let lane = Arc::clone(&waits.lane);
             if !lane.try_take(self.bounds.tenant_most) {
                 return None;
             }
-            if !counts.try_start_queued(self.bounds.room) {
-                lane.give_back();
+            if !counts.try_start_queued(room) {
+                lane.give_back(true);
                 return None;
             }
             let started = self.remove(id, number);
@@ -405,15 +426,10 @@ impl<W> Queue<W> {
         waits.new.len().saturating_sub(most)
     }
 
-    fn let_go(&mut self, id: u64, number: u64, why: Dropped, counts: &Counts, now: Instant) -> bool {
+    fn let_go(&mut self, id: u64, number: u64, why: Dropped, counts: &Counts) -> bool {
         let Some(waiting) = self.remove(id, number) else { return false };
         counts.give_up(false);
         self.dropped.push((waiting.waker, why));
-        if why == Dropped::Overload
-            && let Some(waits) = self.waits.get_mut(&id)
-        {
-            waits.delay.refused(now);
-        }
         self.refresh(id);
         true
     }

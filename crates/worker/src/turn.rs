@@ -69,3 +69,29 @@ impl Turn {
         self.outcome().map_or(Poll::Pending, Poll::Ready)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, sync::Arc, time::Duration};
+
+    use super::*;
+
+    /// The outcome comes while the call is just about to wait for it.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn no_outcome_is_missed() {
+        let all = async {
+            for charged in 0..20_000 {
+                let turn = Arc::new(Turn::default());
+                let door = Arc::clone(&turn);
+                let opened = tokio::spawn(async move {
+                    door.start(charged);
+                    door.wake();
+                });
+                let waits = tokio::spawn(async move { poll_fn(|cx| turn.poll(cx)).await });
+                assert_eq!(waits.await.unwrap(), Ok(charged));
+                opened.await.unwrap();
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("woken too early, and never again");
+    }
+}

@@ -196,23 +196,22 @@ impl Worker {
     }
 
     async fn serve(&self, call: Invocation, stage: &Stage) -> Result<Reply, InvokeError> {
-        let whole = call.request.body().as_whole();
-        let (bytes, has_body) = whole.map_or((0, true), |whole| (whole.len(), !whole.is_empty()));
+        let whole = call.request.body().as_whole().map(|whole| whole.len());
         let known = self.find_now(&call.target);
         let (prepared, permit) = match known.as_ref().and_then(|version| Some((version, version.ready()?))) {
             Some((version, prepared)) => {
-                let permit = self.admission.enter(&self.visitor(&call, version, prepared, bytes, has_body))?;
+                let permit = self.admission.enter(&self.visitor(&call, version, prepared, whole))?;
                 (Arc::clone(prepared), permit)
             }
             None => {
                 // Counted from here on, so that calls which wait for a catalog or a version are bounded as well.
-                let held = self.admission.hold(bytes)?;
+                let held = self.admission.hold(whole.unwrap_or(0))?;
                 let version = match known {
                     Some(version) => version,
                     None => self.find(&call.target).await?,
                 };
                 let prepared = self.versions.prepared(&version).await?;
-                let permit = held.enter(&self.visitor(&call, &version, &prepared, bytes, has_body))?;
+                let permit = held.enter(&self.visitor(&call, &version, &prepared, whole))?;
                 (prepared, permit)
             }
         };
@@ -228,15 +227,14 @@ impl Worker {
         call: &Invocation,
         version: &'a Version,
         prepared: &Arc<dyn Prepared>,
-        bytes: usize,
-        has_body: bool,
+        whole: Option<usize>,
     ) -> Visitor<'a> {
         let share = version.it.spec.limits.concurrency.map_or(usize::MAX, |cap| self.share(version, cap));
         Visitor {
             lane: version.lane.get_or_init(|| self.admission.lane(&call.target.function)),
             cap: share.min(prepared.capacity()),
-            bytes,
-            has_body,
+            bytes: whole.unwrap_or(0),
+            has_body: whole != Some(0),
             deadline: call.deadline.instant(),
             attempt: call.attempt,
         }

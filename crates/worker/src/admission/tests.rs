@@ -14,8 +14,14 @@ fn function(name: &str) -> FunctionName {
 
 fn admission(slots: u32, permits: usize) -> Arc<Admission> {
     let share = 100;
-    let config =
-        Config { max_running: permits, function_share: share, namespace_share: share, slots, ..Config::default() };
+    let config = Config {
+        max_running: permits,
+        function_share: share,
+        namespace_share: share,
+        slots,
+        spare_slots: 0,
+        ..Config::default()
+    };
     Admission::new(&config, Arc::new(Metrics::new()))
 }
 

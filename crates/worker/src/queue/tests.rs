@@ -18,6 +18,7 @@ struct House {
 
 const BOUNDS: Bounds = Bounds {
     room: Room { slots: 1, permits: 8 },
+    spare: 0,
     tenant_most: 7,
     calls: 20,
     bytes: 1_000,
@@ -64,12 +65,21 @@ impl House {
         self.queue.next(&self.counts, self.now).map(|started| started.waker)
     }
 
+    fn spare(&mut self, lane: &Lane) -> Option<u32> {
+        self.queue.next_spare(&lane.tenant, &self.counts, self.now).map(|started| started.waker)
+    }
+
     /// A call that computes is over, after having computed for what it was charged and so much more.
     fn leave(&mut self, lane: &Lane, more: Duration) {
-        lane.give_back();
+        lane.give_back(true);
         self.counts.leave(true);
         self.queue.charge(lane, i64::try_from(more.as_nanos()).unwrap());
         self.queue.refresh(lane.id);
+    }
+
+    fn pause(&mut self, lane: &Lane) {
+        lane.tenant.pause();
+        self.counts.pause();
     }
 
     fn assert_empty(&self) {
@@ -148,7 +158,7 @@ fn a_call_in_the_house_goes_on_before_new_ones_of_its_function_and_in_turn_with_
     let (f, g) = (house.lane("a", "f", MS), house.lane("b", "g", MS));
     house.enter(&f, 1).unwrap();
     assert_eq!(house.next(), Some(1));
-    house.counts.pause();
+    house.pause(&f);
     for number in [2, 3] {
         house.enter(&f, number).unwrap();
         house.enter(&g, 10 + number).unwrap();
@@ -175,7 +185,7 @@ fn with_no_permit_left_only_those_in_the_house_go_on() {
     let (f, g) = (house.lane("a", "f", MS), house.lane("b", "g", MS));
     house.enter(&f, 1).unwrap();
     assert_eq!(house.next(), Some(1));
-    house.counts.pause();
+    house.pause(&f);
     house.enter(&g, 2).unwrap();
     assert_eq!(house.next(), None, "a free slot is not enough");
     house.queue.resume(&f, &house.counts, house.now, 3);
@@ -203,6 +213,30 @@ fn no_namespace_holds_all_permits_and_a_functions_cap_holds_back_nobody_else() {
     house.leave(&b, Duration::ZERO);
     assert_eq!(house.next(), None);
     house.leave(&a, Duration::ZERO);
+    assert!(house.next().is_some());
+}
+
+#[test]
+fn a_namespace_of_which_nothing_computes_may_have_a_spare_slot() {
+    let mut house = House::new(Bounds { spare: 1, ..BOUNDS });
+    let (loud, quiet, third) = (house.lane("a", "f", MS), house.lane("b", "f", MS), house.lane("c", "f", MS));
+    for number in 0..5 {
+        house.enter(&loud, number).unwrap();
+    }
+    assert_eq!(house.next(), Some(0));
+    assert_eq!(house.spare(&loud), None, "it computes already");
+    for number in [10, 11] {
+        house.enter(&quiet, number).unwrap();
+    }
+    assert_eq!((house.next(), house.spare(&quiet)), (None, Some(10)));
+    assert_eq!(house.spare(&quiet), None, "one at a time");
+    house.enter(&third, 20).unwrap();
+    assert_eq!(house.spare(&third), None, "there is one of them");
+    house.leave(&quiet, Duration::ZERO);
+    assert_eq!((house.next(), house.spare(&third)), (None, Some(20)));
+    house.leave(&loud, Duration::ZERO);
+    assert_eq!(house.next(), None, "the spare slot is not to be kept for ever: the usual ones come first");
+    house.leave(&third, Duration::ZERO);
     assert!(house.next().is_some());
 }
 
@@ -368,7 +402,7 @@ proptest! {
                     prop_assert!(house.queue.cancel(&lanes[who], number, &house.counts));
                     prop_assert!(!house.queue.cancel(&lanes[who], number, &house.counts), "gone once");
                     if inside {
-                        lanes[who].give_back();
+                        lanes[who].give_back(false);
                         house.counts.leave(false);
                         house.queue.refresh(lanes[who].id);
                     }
@@ -378,8 +412,9 @@ proptest! {
                     house.leave(&lanes[who], Duration::ZERO);
                 }
                 5 if !computing.is_empty() => {
-                    paused.push(computing.swap_remove(who % computing.len()));
-                    house.counts.pause();
+                    let who = computing.swap_remove(who % computing.len());
+                    house.pause(&lanes[who]);
+                    paused.push(who);
                 }
                 6 if !paused.is_empty() => {
                     let who = paused.swap_remove(who % paused.len());
@@ -401,20 +436,20 @@ proptest! {
             prop_assert_eq!(seen.inside(), computing.len() + paused.len() + resuming);
             prop_assert_eq!((seen.queued(), house.queue.calls), (waiting.len() - resuming, waiting.len() - resuming));
             prop_assert!(seen.computing() <= 2 && seen.inside() <= 5);
-            let has_room = |lane: &Lane| lane.inside.get() < lane.cap() && lane.tenant.inside.get() < 4;
+            let has_room = |lane: &Lane| lane.inside.get() < lane.cap() && lane.tenant.inside() < 4;
             let stuck = waiting.values().any(|(who, _, inside)| *inside || seen.inside() < 5 && has_room(&lanes[*who]));
             prop_assert!(seen.computing() == 2 || !stuck, "a slot is free and somebody who could have it waits");
         }
         for (_, (who, number, inside)) in waiting {
             house.queue.cancel(&lanes[who], number, &house.counts);
             if inside {
-                lanes[who].give_back();
+                lanes[who].give_back(false);
                 house.counts.leave(false);
             }
         }
         computing.iter().for_each(|who| house.leave(&lanes[*who], Duration::ZERO));
         for who in paused {
-            lanes[who].give_back();
+            lanes[who].give_back(false);
             house.counts.leave(false);
         }
         house.queue.sweep(house.now);
