@@ -14,6 +14,7 @@ mod inspect; // what is this file?
 mod instance; // one live guest
 mod limits; // memory and tables
 mod output; // what a guest prints
+mod pace; // which threads a call computes on
 mod reply; // a body tied to its guest
 mod version; // `Prepared`
 
@@ -37,6 +38,7 @@ use self::{
     idle::{Idle, Idlers},
     instance::Linked,
     limits::Budget,
+    pace::Pace,
     version::Version,
 };
 pub use self::{
@@ -141,6 +143,7 @@ impl WasmRuntime {
             idle: Idle::new(self.config.idle_instances),
             idlers: self.idlers.clone(),
             reuse: limits.reuse,
+            pace: Arc::new(Pace::new(self.config.quick)),
             stream_idle: limits.streaming.then_some(self.config.stream_idle),
         });
         if limits.reuse > 1 {

@@ -10,5 +10,7 @@ mod calls;
 mod compiling;
 #[path = "wasm/reuse.rs"]
 mod reuse;
+#[path = "wasm/slots.rs"]
+mod slots;
 #[path = "wasm/streams.rs"]
 mod streams;

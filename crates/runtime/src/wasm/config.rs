@@ -16,6 +16,11 @@ pub struct Config {
     /// How often a computing guest gives way to others, and how late a limit of time can strike.
     #[serde(with = "humantime_serde")]
     pub tick: Duration,
+    /// Functions whose calls usually compute for at most this long do so on the thread that took the request: handing a
+    /// call over costs as much as a tiny function itself. A call that takes longer after all moves to the guests'
+    /// threads. Zero: every call is handed over.
+    #[serde(with = "humantime_serde")]
+    pub quick: Duration,
     /// Linear memory of all instances together, in bytes. 0: half of the machine's memory.
     pub memory_total: u64,
     /// Elements of one table.
@@ -79,6 +84,7 @@ impl Default for Config {
             instances: 0,
             function_share: 90,
             tick: Duration::from_millis(5),
+            quick: Duration::from_micros(500),
             memory_total: 0,
             table_elements: 100_000,
             core_instances: 256,

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use onrush_invoke::{Body, Deadline, Invocation, InvokeError, Target};
 use onrush_runtime::{
-    Artifact, GuestLog, PrepareError, Prepared, Runtime,
+    Artifact, GuestLog, Permit, PrepareError, Prepared, Runtime,
     wasm::{Config, WasmRuntime},
 };
 use onrush_types::{
@@ -186,10 +186,19 @@ impl Guest {
         request: http::Request<Body>,
         timeout: Duration,
     ) -> Result<http::Response<Body>, InvokeError> {
+        self.call_under(Box::new(self.permits.clone()), request, timeout).await
+    }
+
+    pub(crate) async fn call_under(
+        &self,
+        permit: Box<dyn Permit>,
+        request: http::Request<Body>,
+        timeout: Duration,
+    ) -> Result<http::Response<Body>, InvokeError> {
         let target = Target { function: function("f"), version: VersionNumber(1), revision: Revision(1) };
         let deadline = Deadline::after(timeout);
         let call = Invocation { id: InvocationId::new(), target, deadline, attempt: 1, sharing: None, request };
-        self.prepared.call(call, Box::new(self.permits.clone())).await
+        self.prepared.call(call, permit).await
     }
 
     pub(crate) async fn text(&self, path: &str) -> String {
