@@ -1,5 +1,7 @@
 //! Between the public messages and our own words. Zero values of the wire are the defaults; nothing is guessed.
 
+mod route;
+
 use std::{str::FromStr, time::Duration};
 
 use onrush_catalog::{ClusterStatus, Function, FunctionVersion, NodeStatus};
@@ -9,6 +11,7 @@ use onrush_types::{
     RuntimeKind,
 };
 
+pub(crate) use self::route::{RouteText, filters_to, route_name, route_set, route_spec, route_to, route_wish};
 use crate::ApiError;
 
 /// Parses one field and names it where it is wrong.

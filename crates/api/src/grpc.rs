@@ -4,12 +4,16 @@ mod cluster;
 pub(crate) mod functions;
 mod health;
 mod invocations;
+mod routes;
 
 use std::sync::Arc;
 
 use onrush_proto::{
     PUBLIC_DESCRIPTORS,
-    v1::{cluster_server::ClusterServer, functions_server::FunctionsServer, invocations_server::InvocationsServer},
+    v1::{
+        cluster_server::ClusterServer, functions_server::FunctionsServer, invocations_server::InvocationsServer,
+        routes_server::RoutesServer,
+    },
 };
 use onrush_types::Code;
 use tonic::service::Routes;
@@ -37,6 +41,7 @@ pub(crate) fn routes(api: &Arc<Api>) -> Result<Routes, ApiError> {
     };
     let broken = |error| ApiError::new(Code::Internal, format!("reflection cannot be built: {error}"));
     Ok(Routes::new(FunctionsServer::new(service.clone()))
+        .add_service(RoutesServer::new(service.clone()))
         .add_service(ClusterServer::new(service.clone()))
         .add_service(invocations)
         .add_service(HealthServer::new(service))

@@ -16,7 +16,7 @@ pub(crate) fn document() -> Value {
         "info": {
             "title": "Onrush",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "Registers functions and looks after the cluster. The same over gRPC as onrush.v1.",
+            "description": "Registers functions and routes and looks after the cluster. The same over gRPC as onrush.v1.",
             "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
         },
         "paths": paths,
@@ -130,6 +130,39 @@ fn spec() -> Value {
     })
 }
 
+fn route() -> Value {
+    json!({
+        "host": nullable("string"), "path": text(), "methods": { "type": "array", "items": text() },
+        "function": text(), "qualifier": text(), "filters": { "type": "array", "items": reference("FilterUse") },
+    })
+}
+
+fn route_schemas() -> Value {
+    let names = ["name", "namespace", "path", "methods", "function", "qualifier", "filters", "revision"];
+    let shown = with(&route(), &json!({ "name": text(), "namespace": text(), "revision": number() }));
+    let asked = json!({ "expected_revision": nullable("integer"), "request_id": text() });
+    let mut used = object(&["use"], json!({ "use": text() }));
+    used["additionalProperties"] = true.into();
+    let parameter = json!({
+        "name": text(), "form": text(), "default": nullable("string"), "meaning": text(),
+    });
+    json!({
+        "FilterUse": used,
+        "SetRoute": closed(&["path", "function"], with(&route(), &asked)),
+        "Route": object(&names, shown.clone()),
+        "RouteSet": object(&names, with(&shown, &json!({ "catalog_revision": number(), "changed": flag() }))),
+        "Filter": object(
+            &["name", "summary", "parameters", "example"],
+            json!({
+                "name": text(), "summary": text(), "example": text(),
+                "parameters": {
+                    "type": "array", "items": object(&["name", "form", "default", "meaning"], parameter),
+                },
+            }),
+        ),
+    })
+}
+
 fn with(base: &Value, more: &Value) -> Value {
     let mut merged = base.as_object().cloned().unwrap_or_default();
     merged.extend(more.as_object().cloned().unwrap_or_default());
@@ -152,9 +185,13 @@ fn schemas() -> Value {
     let memory = json!({ "memory": { "type": ["string", "integer"] } });
     let asked = json!({ "expected_revision": nullable("integer"), "request_id": text() });
     let names = ["name", "namespace", "version", "runtime", "digest"];
-    json!({
+    let functions = json!({
         "Any": {},
         "Error": object(&["code", "message"], json!({ "code": text(), "message": text() })),
+        "Removed": object(
+            &["revision", "routes"],
+            json!({ "revision": number(), "routes": { "type": "array", "items": text() } }),
+        ),
         "Change": object(&["revision"], json!({ "revision": number() })),
         "Artifact": object(&["digest", "size"], json!({ "digest": text(), "size": number() })),
         "SetVoters": closed(
@@ -174,7 +211,8 @@ fn schemas() -> Value {
         ),
         "Cluster": object(&["cluster", "leader", "revision", "quorum", "nodes"], cluster()),
         "Node": object(&["id", "name", "peer", "alive", "voter", "leader", "draining"], node()),
-    })
+    });
+    with(&functions, &route_schemas())
 }
 
 fn cluster() -> Value {

@@ -9,6 +9,7 @@ mod call;
 mod cluster;
 mod deploy;
 pub(crate) mod logs;
+mod routes;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub(crate) use self::{
     artifact::Announced,
     call::{Call, CallReply},
     deploy::{DeployWish, Deployed, Progress, Step},
+    routes::{RouteSet, RouteWish},
 };
 use crate::{Api, ApiError};
 
@@ -38,9 +40,17 @@ impl Api {
         self.catalog(fresh).await?.functions.get(name).cloned().ok_or_else(|| no_function(name))
     }
 
-    /// Removes a function with all its versions.
-    pub(crate) async fn remove(self: &Arc<Self>, name: FunctionName, request: RequestId) -> Result<Revision, ApiError> {
-        self.change(request, Command::RemoveFunction { name }).await
+    /// Removes a function with all its versions, and `with_routes` the routes that point to it. Answers their names.
+    pub(crate) async fn remove(
+        self: &Arc<Self>,
+        name: FunctionName,
+        with_routes: bool,
+        request: RequestId,
+    ) -> Result<(Revision, Vec<String>), ApiError> {
+        let catalog = self.catalog(false).await?;
+        let routes = catalog.routes_to(&name).filter(|_| with_routes).map(|route| route.name.to_string()).collect();
+        let revision = self.change(request, Command::RemoveFunction { name, with_routes }).await?;
+        Ok((revision, routes))
     }
 
     /// This node's catalog; with `fresh`, once it holds every write that was acknowledged before.

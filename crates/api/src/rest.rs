@@ -6,6 +6,7 @@ pub(crate) mod endpoint;
 mod functions;
 mod input;
 mod node;
+mod routes;
 
 use std::sync::Arc;
 
@@ -59,6 +60,12 @@ fn handler(endpoint: Endpoint) -> MethodRouter<Arc<Api>> {
         Endpoint::Describe => routing::get(functions::describe),
         Endpoint::Deploy => routing::put(functions::deploy),
         Endpoint::Remove => routing::delete(functions::remove),
+        Endpoint::ListAllRoutes => routing::get(routes::list_all),
+        Endpoint::ListRoutes => routing::get(routes::list),
+        Endpoint::DescribeRoute => routing::get(routes::describe),
+        Endpoint::SetRoute => routing::put(routes::set),
+        Endpoint::RemoveRoute => routing::delete(routes::remove),
+        Endpoint::Filters => routing::get(routes::filters),
         Endpoint::Logs => routing::get(functions::logs),
         Endpoint::Upload => routing::put(functions::upload),
         Endpoint::Invoke => routing::post(calls::invoke),

@@ -1,9 +1,13 @@
-//! The JSON of functions, nodes and log lines: what REST answers and what `onrush ... -o json` prints.
+//! The JSON of functions, routes, nodes and log lines: what REST answers and what `onrush ... -o json` prints.
+
+mod route;
 
 use std::{collections::BTreeMap, time::Duration};
 
 use onrush_proto::v1;
 use serde::Serialize;
+
+pub use self::route::{FilterShape, ParameterShape, RouteSetShape, RouteShape};
 
 /// A function: its newest version at the top, all of them where they were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

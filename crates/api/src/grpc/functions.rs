@@ -73,10 +73,10 @@ impl Functions for Service {
     }
 
     async fn remove(&self, request: Request<RemoveRequest>) -> Result<Response<RemoveReply>, Status> {
-        let RemoveRequest { namespace, name, request_id } = request.into_inner();
+        let RemoveRequest { namespace, name, request_id, with_routes } = request.into_inner();
         let name = convert::function_name(&namespace, &name)?;
-        let revision = self.0.remove(name, convert::request_id(&request_id)?).await?;
-        Ok(Response::new(RemoveReply { revision: revision.0 }))
+        let (revision, routes) = self.0.remove(name, with_routes, convert::request_id(&request_id)?).await?;
+        Ok(Response::new(RemoveReply { revision: revision.0, routes }))
     }
 
     type LogsStream = Answers<LogLine>;

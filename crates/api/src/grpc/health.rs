@@ -14,7 +14,7 @@ use super::Service;
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The whole server, and each of its services.
-const NAMES: [&str; 4] = ["", "onrush.v1.Functions", "onrush.v1.Invocations", "onrush.v1.Cluster"];
+const NAMES: [&str; 5] = ["", "onrush.v1.Functions", "onrush.v1.Routes", "onrush.v1.Invocations", "onrush.v1.Cluster"];
 
 impl Service {
     fn health(&self, name: &str) -> Option<ServingStatus> {

@@ -3,10 +3,11 @@ use std::sync::atomic::Ordering;
 use onrush_proto::{
     status_code,
     v1::{
-        CordonRequest, DeployRequest, DescribeRequest, DrainRequest, FunctionSpec, InvokeRequest, ListRequest,
-        LogsRequest, RemoveRequest, StatusRequest, UploadHead, UploadRequest, cluster_client::ClusterClient,
+        CordonRequest, DeployRequest, DescribeRequest, DescribeRouteRequest, DrainRequest, FunctionSpec, InvokeRequest,
+        ListFiltersRequest, ListRequest, ListRoutesRequest, LogsRequest, RemoveRequest, RemoveRouteRequest, Route,
+        RouteFilter, SetRouteRequest, StatusRequest, UploadHead, UploadRequest, cluster_client::ClusterClient,
         deploy_event::Event, functions_client::FunctionsClient, invocations_client::InvocationsClient,
-        upload_request::Part,
+        routes_client::RoutesClient, upload_request::Part,
     },
 };
 use onrush_types::{Code, NodeId};
@@ -137,6 +138,48 @@ async fn a_node_without_its_lines_says_so_and_the_others_still_come() {
 }
 
 #[tokio::test]
+async fn routes_are_set_listed_and_removed() {
+    let bench = bench();
+    let channel = connect(&bench).await;
+    let mut functions = FunctionsClient::new(channel.clone());
+    let digest = upload(&mut functions, b"component").await;
+    deploy(&mut functions, digest).await.unwrap();
+    let mut routes = RoutesClient::new(channel);
+    let route = Route {
+        name: "thumb".to_owned(),
+        host: "*.example.com".to_owned(),
+        path: "/{*rest}".to_owned(),
+        function: "hello".to_owned(),
+        qualifier: "1".to_owned(),
+        ..Route::default()
+    };
+    let set = |route: Route| SetRouteRequest { route: Some(route), ..SetRouteRequest::default() };
+    let reply = routes.set(set(route.clone())).await.unwrap().into_inner();
+    assert!(reply.changed);
+    let shown = Route { namespace: "default".to_owned(), revision: reply.revision, ..route.clone() };
+    assert_eq!(reply.route.as_ref(), Some(&shown));
+    assert_eq!(routes.list(ListRoutesRequest::default()).await.unwrap().into_inner().routes, [shown.clone()]);
+    let name = || "thumb".to_owned();
+    let one = DescribeRouteRequest { name: name(), ..DescribeRouteRequest::default() };
+    assert_eq!(routes.describe(one.clone()).await.unwrap().into_inner(), shown);
+
+    let filter = RouteFilter { r#use: "no-such-filter".to_owned(), parameters: String::new() };
+    let refused = routes.set(set(Route { filters: vec![filter.clone()], ..route.clone() })).await.unwrap_err();
+    assert_eq!(status_code(&refused), Code::BadRequest);
+    assert!(refused.message().contains("route \"thumb\": filters[0].use: "), "{}", refused.message());
+    let filter = RouteFilter { parameters: "[]".to_owned(), ..filter };
+    let refused = routes.set(set(Route { filters: vec![filter], ..route })).await.unwrap_err();
+    assert!(refused.message().contains("filters[0].parameters"), "{}", refused.message());
+    let refused = routes.set(SetRouteRequest::default()).await.unwrap_err();
+    assert!(refused.message().contains("route: missing"), "{}", refused.message());
+
+    routes.remove(RemoveRouteRequest { name: name(), ..RemoveRouteRequest::default() }).await.unwrap();
+    assert_eq!(status_code(&routes.describe(one).await.unwrap_err()), Code::NotFound);
+    let filters = routes.list_filters(ListFiltersRequest {}).await.unwrap().into_inner().filters;
+    assert_eq!(filters.len(), onrush_filters::documentation().len());
+}
+
+#[tokio::test]
 async fn health_follows_readiness() {
     let bench = bench();
     let mut health = HealthClient::new(connect(&bench).await);
@@ -150,8 +193,8 @@ async fn health_follows_readiness() {
     assert_eq!(watch.message().await.unwrap().unwrap().status, 2);
 }
 
-const SERVICES: [&str; 4] =
-    ["grpc.health.v1.Health", "onrush.v1.Cluster", "onrush.v1.Functions", "onrush.v1.Invocations"];
+const SERVICES: [&str; 5] =
+    ["grpc.health.v1.Health", "onrush.v1.Cluster", "onrush.v1.Functions", "onrush.v1.Invocations", "onrush.v1.Routes"];
 
 #[tokio::test]
 async fn reflection_lists_the_services_in_both_versions() {

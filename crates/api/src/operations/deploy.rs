@@ -97,7 +97,9 @@ impl Api {
         let command =
             Command::PutFunction { name: wish.name.clone(), spec: wish.spec.clone(), expected: wish.expected };
         let proposal = Proposal { request: wish.request, at_ms: self.parts.clock.now_ms(), command };
-        self.parts.store.watch().borrow().preview(&proposal).accepted()?;
+        let catalog = self.parts.store.watch().borrow().clone();
+        super::routes::check_followers(&catalog, &wish.name, wish.spec.idempotent)?;
+        catalog.preview(&proposal).accepted()?;
         Ok(())
     }
 

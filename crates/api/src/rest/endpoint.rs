@@ -11,6 +11,12 @@ pub(crate) enum Endpoint {
     Logs,
     Upload,
     Invoke,
+    ListAllRoutes,
+    ListRoutes,
+    DescribeRoute,
+    SetRoute,
+    RemoveRoute,
+    Filters,
     Cluster,
     SetVoters,
     Drain,
@@ -69,7 +75,7 @@ const FRESH: (&str, &str) = ("fresh", "boolean");
 const REQUEST_ID: (&str, &str) = ("request_id", "string");
 
 impl Endpoint {
-    pub(crate) const ALL: [Self; 19] = [
+    pub(crate) const ALL: [Self; 25] = [
         Self::ListAll,
         Self::List,
         Self::Describe,
@@ -78,6 +84,12 @@ impl Endpoint {
         Self::Logs,
         Self::Upload,
         Self::Invoke,
+        Self::ListAllRoutes,
+        Self::ListRoutes,
+        Self::DescribeRoute,
+        Self::SetRoute,
+        Self::RemoveRoute,
+        Self::Filters,
         Self::Cluster,
         Self::SetVoters,
         Self::Drain,
@@ -96,6 +108,12 @@ impl Endpoint {
         match self {
             Self::ListAll | Self::List | Self::Describe | Self::Logs => self.reading(),
             Self::Deploy | Self::Remove | Self::Upload | Self::Invoke => self.writing(),
+            Self::ListAllRoutes
+            | Self::ListRoutes
+            | Self::DescribeRoute
+            | Self::SetRoute
+            | Self::RemoveRoute
+            | Self::Filters => self.route(),
             Self::Drain | Self::Undrain | Self::Cordon | Self::Uncordon => self.node(),
             Self::Cluster => {
                 read("/v1/cluster", "The cluster as this node sees it; needs no quorum", Output::Json("Cluster"))
@@ -176,7 +194,46 @@ impl Endpoint {
                     "One call; answers what the function answers, whatever status that is",
                 )
             },
-            _ => Row { query: &[REQUEST_ID], ..write("DELETE", ONE, "Removes a function with all its versions") },
+            _ => Row {
+                query: &[REQUEST_ID, ("with_routes", "boolean")],
+                output: Output::Json("Removed"),
+                ..write(
+                    "DELETE",
+                    ONE,
+                    "Removes a function with all its versions, and its routes where they are meant too",
+                )
+            },
+        }
+    }
+
+    const fn route(self) -> Row {
+        const ONE: &str = "/v1/namespaces/{namespace}/routes/{name}";
+        match self {
+            Self::ListAllRoutes => Row {
+                query: &[FRESH],
+                refusals: READ,
+                ..read("/v1/routes", "Routes of all namespaces, by name", Output::Array("Route"))
+            },
+            Self::ListRoutes => Row {
+                query: &[FRESH],
+                refusals: READ,
+                ..read("/v1/namespaces/{namespace}/routes", "Routes of one namespace, by name", Output::Array("Route"))
+            },
+            Self::DescribeRoute => {
+                Row { query: &[FRESH], refusals: READ_ONE, ..read(ONE, "One route", Output::Json("Route")) }
+            }
+            Self::SetRoute => Row {
+                input: Input::Json("SetRoute"),
+                output: Output::Json("RouteSet"),
+                refusals: &[400, 403, 404, 409, 413, 502, 503],
+                ..write("PUT", ONE, "Adds a route, or replaces the one of this name")
+            },
+            Self::Filters => read(
+                "/v1/filters",
+                "The filters that a route may have, in the order in which a request passes them",
+                Output::Array("Filter"),
+            ),
+            _ => Row { query: &[REQUEST_ID], ..write("DELETE", ONE, "Removes a route") },
         }
     }
 

@@ -14,7 +14,7 @@ use http::{StatusCode, header};
 use onrush_types::ArtifactRef;
 use serde_json::{Value, json};
 
-use super::input::{Asked, ChangeQuery, DeployDocument, LogQuery, Named, ReadQuery};
+use super::input::{Asked, DeployDocument, LogQuery, Named, ReadQuery, RemoveQuery};
 use crate::{
     Api, ApiError, convert,
     grpc::functions::done,
@@ -67,11 +67,11 @@ pub(super) async fn deploy(
 pub(super) async fn remove(
     State(api): State<Arc<Api>>,
     Named((namespace, name)): Named<(String, String)>,
-    Asked(query): Asked<ChangeQuery>,
+    Asked(query): Asked<RemoveQuery>,
 ) -> Answer<Value> {
     let name = convert::function_name(&namespace, &name)?;
-    let revision = api.remove(name, convert::request_id(&query.request_id)?).await?;
-    Ok(Json(json!({ "revision": revision })))
+    let (revision, routes) = api.remove(name, query.with_routes, convert::request_id(&query.request_id)?).await?;
+    Ok(Json(json!({ "revision": revision, "routes": routes })))
 }
 
 pub(super) async fn logs(

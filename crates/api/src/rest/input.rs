@@ -10,8 +10,13 @@ use bytesize::ByteSize;
 use http::request::Parts;
 use onrush_types::{ArtifactRef, Code, FunctionSpec, Limits, Revision};
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
-use crate::{Api, ApiError, convert, operations::DeployWish};
+use crate::{
+    Api, ApiError,
+    convert::{self, RouteText},
+    operations::{DeployWish, RouteWish},
+};
 
 /// How long a client may take to send a document.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -52,6 +57,13 @@ pub(super) struct ReadQuery {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct ChangeQuery {
     pub(super) request_id: String,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RemoveQuery {
+    pub(super) request_id: String,
+    pub(super) with_routes: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -135,6 +147,44 @@ impl DeployDocument {
             expected: self.expected_revision.map(Revision),
             request: convert::request_id(&self.request_id)?,
         })
+    }
+}
+
+/// A route as JSON; the same fields as in the manifest, but for the function's version, which is `qualifier`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RouteDocument {
+    #[serde(default)]
+    host: Option<String>,
+    path: String,
+    #[serde(default)]
+    methods: Vec<String>,
+    function: String,
+    #[serde(default)]
+    qualifier: String,
+    #[serde(default)]
+    filters: Vec<Map<String, Value>>,
+    #[serde(default)]
+    expected_revision: Option<u64>,
+    #[serde(default)]
+    request_id: String,
+}
+
+impl RouteDocument {
+    /// What it asks for.
+    pub(super) fn wish(self, namespace: &str, name: &str) -> Result<RouteWish, ApiError> {
+        let name = convert::route_name(namespace, name)?;
+        let text = RouteText {
+            host: self.host,
+            path: self.path,
+            methods: self.methods,
+            function: self.function,
+            qualifier: self.qualifier,
+            filters: self.filters,
+        };
+        let spec = convert::route_spec(&name, text)?;
+        let expected = self.expected_revision.map(Revision);
+        Ok(RouteWish { name, spec, expected, request: convert::request_id(&self.request_id)? })
     }
 }
 

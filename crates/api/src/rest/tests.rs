@@ -198,6 +198,93 @@ async fn the_cluster_is_shown_and_changed() {
     assert_eq!(down.status(), 503);
 }
 
+const THUMB: &str = "/v1/namespaces/default/routes/thumb";
+
+#[tokio::test]
+async fn a_route_goes_in_and_out_over_rest() {
+    let bench = bench();
+    deployed(&bench).await;
+    let document = json!({ "path": "/thumb/{*rest}", "methods": ["GET"], "function": "hello" });
+    let (status, set) = json_of(ask(&bench, "PUT", THUMB, document.to_string()).await).await;
+    assert_eq!((status, &set["changed"], &set["name"]), (200, &json!(true), &json!("thumb")));
+    let (_, list) = json_of(ask(&bench, "GET", "/v1/routes", "").await).await;
+    let shown = json!([{
+        "name": "thumb", "namespace": "default", "host": null, "path": "/thumb/{*rest}", "methods": ["GET"],
+        "function": "hello", "qualifier": "latest", "filters": [], "revision": set["revision"],
+    }]);
+    assert_eq!(list, shown);
+    assert_eq!(json_of(ask(&bench, "GET", "/v1/namespaces/default/routes", "").await).await.1, shown);
+    assert_eq!(json_of(ask(&bench, "GET", "/v1/namespaces/shop/routes", "").await).await.1, json!([]));
+    assert_eq!(json_of(ask(&bench, "GET", &format!("{THUMB}?fresh=true"), "").await).await.1, shown[0]);
+
+    let mut changed = document.clone();
+    changed["expected_revision"] = json!(0);
+    changed["path"] = json!("/other");
+    assert_eq!(refused(&bench, "PUT", THUMB, changed.to_string()).await.1, "conflict");
+    changed["expected_revision"] = set["revision"].clone();
+    assert_eq!(ask(&bench, "PUT", THUMB, changed.to_string()).await.status(), 200);
+
+    let (status, code, why) = refused(&bench, "DELETE", HELLO, "").await;
+    assert_eq!((status, code.as_str()), (409, "conflict"));
+    assert!(why.contains("thumb.default"), "{why}");
+    let (_, removed) = json_of(ask(&bench, "DELETE", &format!("{HELLO}?with_routes=true"), "").await).await;
+    assert_eq!(removed["routes"], json!(["thumb.default"]));
+    assert_eq!(refused(&bench, "GET", THUMB, "").await.0, 404);
+    assert_eq!(refused(&bench, "DELETE", THUMB, "").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_wrong_route_is_named_by_field() {
+    let bench = bench();
+    deployed(&bench).await;
+    for (document, word) in [
+        (json!({ "path": "/", "function": "hello", "pahts": 1 }), "pahts"),
+        (json!({ "function": "hello" }), "path"),
+        (json!({ "path": "/" }), "function"),
+        (json!({ "path": "/", "function": "" }), "route \"thumb\": function: missing"),
+        (json!({ "path": "/", "function": "Hello" }), "route \"thumb\": function: "),
+        (json!({ "path": "/", "function": "hello", "qualifier": "No" }), "route \"thumb\": qualifier: "),
+        (json!({ "path": "/", "function": "hello", "qualifier": "live" }), "route \"thumb\": qualifier: "),
+        (json!({ "path": "/", "function": "hello", "filters": [{}] }), "route \"thumb\": filters[0].use: missing"),
+        (json!({ "path": "/", "function": "hello", "filters": [{ "use": 1 }] }), "route \"thumb\": filters[0].use: "),
+        (
+            json!({ "path": "/", "function": "hello", "filters": [{ "use": "no-such-filter" }] }),
+            "route \"thumb\": filters[0].use: ",
+        ),
+        (json!({ "path": "x", "function": "hello" }), "route \"thumb\": path: "),
+        (json!({ "path": "/", "host": "a:1", "function": "hello" }), "route \"thumb\": host: "),
+        (json!({ "path": "/", "function": "hello", "methods": ["get"] }), "route \"thumb\": methods[0]: "),
+    ] {
+        let (status, code, why) = refused(&bench, "PUT", THUMB, document.to_string()).await;
+        assert_eq!((status, code.as_str()), (400, "bad_request"), "{document}: {why}");
+        assert!(why.contains(word), "{document}: {why}");
+    }
+    let nowhere = json!({ "path": "/", "function": "nobody" }).to_string();
+    let (status, _, why) = refused(&bench, "PUT", THUMB, nowhere).await;
+    assert_eq!(status, 404);
+    assert!(why.contains("function: there is no function nobody.default"), "{why}");
+}
+
+#[tokio::test]
+async fn a_clash_names_the_other_route() {
+    let bench = bench();
+    deployed(&bench).await;
+    let at = |path: &str| json!({ "path": path, "function": "hello" }).to_string();
+    assert_eq!(ask(&bench, "PUT", THUMB, at("/a/{x}")).await.status(), 200);
+    let (status, code, why) = refused(&bench, "PUT", "/v1/namespaces/default/routes/b", at("/a/{y}")).await;
+    assert_eq!((status, code.as_str()), (409, "conflict"));
+    assert!(why.starts_with("route \"b\": ") && why.contains("thumb.default"), "{why}");
+}
+
+#[tokio::test]
+async fn the_filters_are_those_of_the_stack() {
+    let (status, list) = json_of(ask(&bench(), "GET", "/v1/filters", "").await).await;
+    assert_eq!(status, 200);
+    let names: Vec<_> = list.as_array().unwrap().iter().map(|filter| filter["name"].as_str().unwrap()).collect();
+    let expected: Vec<_> = onrush_filters::documentation().iter().map(|filter| filter.name).collect();
+    assert_eq!(names, expected);
+}
+
 /// Each path of the document exists with exactly the methods that the document gives it.
 #[tokio::test]
 async fn the_openapi_document_and_the_router_say_the_same() {
@@ -234,5 +321,5 @@ fn every_reference_of_the_document_resolves() {
     let document = crate::openapi::document();
     walk(&document, &document);
     let takes_json = Endpoint::ALL.iter().filter(|endpoint| matches!(endpoint.row().input, Input::Json(_)));
-    assert_eq!(takes_json.count(), 2);
+    assert_eq!(takes_json.count(), 3);
 }
