@@ -179,7 +179,9 @@ impl Plan {
         piece(&target.version.0.to_le_bytes());
         piece(&asked.digest.0);
         piece(&self.salt);
-        piece(parts.method.as_str().as_bytes());
+        // A HEAD is answered by what a GET would be given.
+        let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+        piece(method.as_str().as_bytes());
         piece(parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).as_bytes());
         if self.host {
             piece(parts.uri.scheme_str().unwrap_or_default().as_bytes());

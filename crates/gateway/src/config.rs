@@ -21,6 +21,9 @@ pub struct Config {
     /// A client that sends no byte of a body for this long is refused.
     #[serde(with = "humantime_serde")]
     pub body_idle_timeout: Duration,
+    /// Bytes per second that a client must send of a body, looked at whenever it has been waited for as long as
+    /// `body-idle-timeout` in all. Zero: any byte will do.
+    pub body_min_rate: u32,
     /// A streaming function's reply ends after this long without a byte, be it the function or the client that is slow.
     #[serde(with = "humantime_serde")]
     pub stream_idle_timeout: Duration,
@@ -34,6 +37,7 @@ impl Default for Config {
             body_limit: None,
             whole_body_bytes: 64 << 10,
             body_idle_timeout: Duration::from_secs(30),
+            body_min_rate: 240,
             stream_idle_timeout: Duration::from_secs(60),
         }
     }

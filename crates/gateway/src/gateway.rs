@@ -7,11 +7,13 @@ use hyper::service::service_fn;
 use onrush_catalog::Catalog;
 use onrush_invoke::{Invoke, Target};
 use onrush_server::{Accept, Server, Summary};
-use onrush_types::{DEFAULT_NAMESPACE, Label, LabelError, Limits};
+use onrush_types::{ClusterView, DEFAULT_NAMESPACE, Label, LabelError, Limits};
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Config, Health, connection::Client, error::Mode, metrics::Metrics, stack, target::Resolved};
+use crate::{
+    Config, Health, connection::Client, error::Mode, follow::Routing, metrics::Metrics, stack, target::Resolved,
+};
 
 /// What a node's gateway is made of.
 pub struct Parts {
@@ -19,6 +21,8 @@ pub struct Parts {
     pub invoke: Arc<dyn Invoke>,
     /// The local catalog.
     pub catalog: watch::Receiver<Arc<Catalog>>,
+    /// The cluster's nodes: limits of the whole cluster are divided over its gateways.
+    pub view: watch::Receiver<Arc<ClusterView>>,
     /// What `/healthz` and `/readyz` say.
     pub health: Arc<dyn Health>,
     /// This node's name: `x-onrush-node` of the errors that it answers itself.
@@ -47,7 +51,7 @@ pub struct Gateway {
 
 /// What is served.
 pub(crate) enum Routes {
-    /// `/function/...` and health.
+    /// `/function/...`, the operator's routes, and health.
     Cluster(Cluster),
     /// One function, whatever the path.
     One(Resolved),
@@ -56,6 +60,7 @@ pub(crate) enum Routes {
 /// The cluster as the gateway sees it.
 pub(crate) struct Cluster {
     pub(crate) catalog: watch::Receiver<Arc<Catalog>>,
+    pub(crate) routing: Routing,
     pub(crate) health: Arc<dyn Health>,
     pub(crate) namespace: Label,
     pub(crate) node: HeaderValue,
@@ -67,9 +72,11 @@ impl Gateway {
     /// # Errors
     /// Never in practice: the default namespace is a label.
     pub fn new(config: Config, parts: Parts) -> Result<Self, LabelError> {
-        let Parts { invoke, catalog, health, node } = parts;
+        let Parts { invoke, catalog, view, health, node } = parts;
         let node = HeaderValue::from_str(&node).unwrap_or(HeaderValue::from_static("unnamed"));
-        let routes = Routes::Cluster(Cluster { catalog, health, namespace: DEFAULT_NAMESPACE.parse()?, node });
+        let routing = Routing::new(catalog.clone(), view);
+        let namespace = DEFAULT_NAMESPACE.parse()?;
+        let routes = Routes::Cluster(Cluster { catalog, routing, health, namespace, node });
         Ok(Self::with(config, invoke, routes))
     }
 
@@ -102,7 +109,16 @@ impl Gateway {
                 async move { Ok::<_, Infallible>(stack::answer(&gateway, &client, request).await) }
             })
         };
-        let summary = server.serve(service, drain, force).await;
+        let follow = async {
+            match &gateway.routes {
+                Routes::Cluster(cluster) => cluster.routing.follow().await,
+                Routes::One(_) => std::future::pending().await,
+            }
+        };
+        let summary = tokio::select! {
+            summary = server.serve(service, drain, force) => summary,
+            never = follow => match never {},
+        };
         gateway.tasks.close();
         gateway.tasks.wait().await;
         summary

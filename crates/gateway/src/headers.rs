@@ -58,7 +58,7 @@ pub(crate) fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, InvokeErr
 }
 
 /// Whom the request is for: the URI's authority, else the `Host` header.
-fn authority(parts: &Parts) -> Result<Authority, InvokeError> {
+pub(crate) fn authority(parts: &Parts) -> Result<Authority, InvokeError> {
     if let Some(authority) = parts.uri.authority() {
         return Ok(authority.clone());
     }

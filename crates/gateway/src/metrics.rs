@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use metrics::{Counter, Gauge, Histogram};
+use onrush_filters::Permit;
 use tokio::time::Instant;
 
 /// Requests by class of their response: `1xx` to `5xx`, or `cancelled` where the client left first.
@@ -41,7 +42,7 @@ impl Metrics {
 
     pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.increment(1);
-        InFlight { metrics: Arc::clone(self), began: Instant::now(), class: 0 }
+        InFlight { metrics: Arc::clone(self), began: Instant::now(), class: 0, permit: None }
     }
 }
 
@@ -50,6 +51,8 @@ pub(crate) struct InFlight {
     metrics: Arc<Metrics>,
     began: Instant,
     class: usize,
+    /// Its place among those that its route lets run at once.
+    pub(crate) permit: Option<Permit>,
 }
 
 impl InFlight {

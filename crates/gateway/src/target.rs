@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use onrush_catalog::{Catalog, FunctionVersion};
 use onrush_invoke::{InvokeError, Target};
-use onrush_types::{Code, FunctionRef, Label, Limits, Qualifier};
+use onrush_types::{Code, Digest, FunctionRef, Label, Limits, Qualifier};
 
 /// A call's target with the limits that the gateway watches.
 #[derive(Debug, Clone)]
@@ -12,11 +12,16 @@ pub(crate) struct Resolved {
     pub(crate) target: Target,
     pub(crate) timeout: Duration,
     pub(crate) streaming: bool,
+    /// Whether calling it twice is harmless.
+    pub(crate) idempotent: bool,
+    /// Its code.
+    pub(crate) digest: Digest,
 }
 
 impl Resolved {
     pub(crate) fn new(target: Target, limits: &Limits) -> Self {
-        Self { target, timeout: limits.timeout, streaming: limits.streaming }
+        let (idempotent, digest) = (false, Digest([0; 32]));
+        Self { target, timeout: limits.timeout, streaming: limits.streaming, idempotent, digest }
     }
 }
 
@@ -24,14 +29,19 @@ impl Resolved {
 pub(crate) fn resolve(catalog: &Catalog, reference: &str, namespace: &Label) -> Result<Resolved, InvokeError> {
     let wanted = FunctionRef::parse_in(reference, namespace)
         .map_err(|error| InvokeError::refused(Code::BadRequest, error.to_string()))?;
-    let version = catalog.resolve(&wanted).ok_or_else(|| missing(catalog, &wanted))?;
-    Ok(of(version))
+    find(catalog, &wanted)
+}
+
+/// The version that is meant.
+pub(crate) fn find(catalog: &Catalog, wanted: &FunctionRef) -> Result<Resolved, InvokeError> {
+    catalog.resolve(wanted).map(of).ok_or_else(|| missing(catalog, wanted))
 }
 
 fn of(version: &Arc<FunctionVersion>) -> Resolved {
     // A worker needs no newer catalog than the one that made the version: later changes elsewhere must not hold it up.
     let target = Target { function: version.function.clone(), version: version.number, revision: version.revision };
-    Resolved::new(target, &version.spec.limits)
+    let resolved = Resolved::new(target, &version.spec.limits);
+    Resolved { idempotent: version.spec.idempotent, digest: version.spec.artifact.digest, ..resolved }
 }
 
 fn missing(catalog: &Catalog, wanted: &FunctionRef) -> InvokeError {

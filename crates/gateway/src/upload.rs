@@ -27,9 +27,14 @@ pub(crate) struct Upload {
 }
 
 impl Upload {
-    /// Reads a small body; makes a stream of another.
-    pub(crate) async fn receive(incoming: Incoming, config: &Config, deadline: Deadline) -> Result<Self, InvokeError> {
-        let limit = config.body_limit;
+    /// Reads a small body; makes a stream of another. The lower limit holds: the route's, or the gateway's.
+    pub(crate) async fn receive(
+        incoming: Incoming,
+        config: &Config,
+        route: Option<u64>,
+        deadline: Deadline,
+    ) -> Result<Self, InvokeError> {
+        let limit = config.body_limit.into_iter().chain(route).min();
         if incoming.is_end_stream() {
             return Ok(Self { body: Body::empty(), overrun: None, limit });
         }
@@ -49,7 +54,8 @@ impl Upload {
             left: limit.zip(overrun.clone()),
             idle: tokio::time::sleep(config.body_idle_timeout),
             patience: config.body_idle_timeout,
-            waiting: false,
+            waiting: None,
+            pace: Pace { patience: config.body_idle_timeout, rate: config.body_min_rate, ..Pace::default() },
         };
         Ok(Self { body: Body::stream(stream), overrun, limit })
     }
@@ -125,7 +131,32 @@ pin_project_lite::pin_project! {
         #[pin]
         idle: Sleep,
         patience: Duration,
-        waiting: bool,
+        waiting: Option<Instant>,
+        pace: Pace,
+    }
+}
+
+/// Whether a client sends fast enough. Only the time counts in which it was waited for.
+#[derive(Default)]
+struct Pace {
+    patience: Duration,
+    /// Bytes per second.
+    rate: u32,
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Takes in that so many bytes came after so long. Whether they were too few, each time that the waits have come to
+    /// as much as there is patience.
+    fn too_slow(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited += waited;
+        self.bytes += bytes as u64;
+        if self.waited < self.patience {
+            return false;
+        }
+        let (waited, bytes) = (std::mem::take(&mut self.waited), std::mem::take(&mut self.bytes));
+        u128::from(bytes) * 1_000 < u128::from(self.rate) * waited.as_millis()
     }
 }
 
@@ -137,20 +168,26 @@ impl HttpBody for Stream {
         let mut this = self.project();
         let Poll::Ready(frame) = Pin::new(&mut *this.incoming).poll_frame(cx) else {
             // The clock runs while the function waits for the client, not while the client waits for the function.
-            if !*this.waiting {
-                *this.waiting = true;
-                this.idle.as_mut().reset(Instant::now() + *this.patience);
+            if this.waiting.is_none() {
+                let now = Instant::now();
+                *this.waiting = Some(now);
+                this.idle.as_mut().reset(now + *this.patience);
             }
             ready!(this.idle.poll(cx));
             return Poll::Ready(Some(Err(BodyError::new(Code::BadRequest, stalled(*this.patience)))));
         };
-        *this.waiting = false;
+        let waited = this.waiting.take().map(|since| since.elapsed());
         let Some(frame) = frame else { return Poll::Ready(None) };
         let frame = frame.map_err(|error| BodyError::new(Code::BadRequest, broken(&error)))?;
+        let bytes = frame.data_ref().map_or(0, Bytes::len);
+        if this.pace.too_slow(waited.unwrap_or_default(), bytes) {
+            let message = format!("the request's body came slower than {} bytes per second", this.pace.rate);
+            return Poll::Ready(Some(Err(BodyError::new(Code::BadRequest, message))));
+        }
         if let (Some((left, overrun)), Some(data)) = (this.left, frame.data_ref()) {
             let Some(rest) = left.checked_sub(data.len() as u64) else {
                 overrun.store(true, Relaxed);
-                let message = "the request's body is larger than the gateway's limit";
+                let message = "the request's body is larger than its limit";
                 return Poll::Ready(Some(Err(BodyError::new(Code::TooLarge, message))));
             };
             *left = rest;
@@ -164,5 +201,25 @@ impl HttpBody for Stream {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_too_slow_by_the_time_that_it_was_waited_for() {
+        let mut pace = Pace { patience: Duration::from_secs(30), rate: 240, ..Pace::default() };
+        assert!(!pace.too_slow(Duration::ZERO, 10 << 20), "it was not waited for");
+        assert!(!pace.too_slow(Duration::from_secs(30), 0), "it has sent much by then");
+        for _ in 0..29 {
+            assert!(!pace.too_slow(Duration::from_secs(1), 240));
+        }
+        assert!(!pace.too_slow(Duration::from_secs(1), 240), "just fast enough");
+        assert!(!pace.too_slow(Duration::from_secs(29), 1));
+        assert!(pace.too_slow(Duration::from_secs(1), 1), "what it has sent before is no credit for ever");
+        let mut any = Pace { rate: 0, ..pace };
+        assert!(!any.too_slow(Duration::from_secs(99), 0));
     }
 }

@@ -62,7 +62,7 @@ impl Filter for Auth {
         Parameter {
             name: "keys",
             form: r#"["sha256:HEX"]"#,
-            default: Some("[]"),
+            default: Some("(none)"),
             meaning: "sha256 of each API key (`printf %s KEY | sha256sum`); at most 1024. Keys are long random texts: a hash \
                 does not protect a password",
         },

@@ -3,7 +3,7 @@ use http::Request;
 use super::*;
 
 fn client(trusted: bool) -> Client {
-    Client { ip: HeaderValue::from_static("192.0.2.7"), trusted }
+    Client { address: "192.0.2.7".parse().unwrap(), ip: HeaderValue::from_static("192.0.2.7"), trusted }
 }
 
 fn seen(request: http::request::Builder, trusted: bool) -> Parts {

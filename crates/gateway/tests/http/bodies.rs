@@ -103,6 +103,21 @@ async fn a_client_that_stops_sending_is_refused_whole_or_streamed() {
 }
 
 #[tokio::test]
+async fn a_client_that_trickles_a_streamed_body_is_refused() {
+    let patience = Duration::from_millis(150);
+    let config = Config { body_idle_timeout: patience, body_min_rate: 10_000, ..Config::default() };
+    let fixture = gateway(config, measure).await;
+    let head = b"POST /function/hello HTTP/1.1\r\nhost: h\r\ncontent-length: 1000000\r\n\r\n";
+    let mut stream = fixture.raw(head).await;
+    // A byte now and then, always in time, until there is an answer.
+    while tokio::time::timeout(patience / 8, stream.readable()).await.is_err() {
+        stream.write_all(b"x").await.unwrap();
+    }
+    let answer = rest(&mut stream).await;
+    assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("slower than 10000 bytes"), "{answer}");
+}
+
+#[tokio::test]
 async fn a_slow_but_steady_sender_is_bounded_by_the_timeout_alone() {
     let config = Config { body_idle_timeout: Duration::from_secs(30), ..Config::default() };
     let fixture = gateway(config, measure).await;

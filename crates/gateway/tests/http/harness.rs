@@ -22,10 +22,11 @@ use onrush_catalog::{CatalogStore, Command, Proposal, fake::FakeStore};
 use onrush_gateway::{Config, Gateway, Health, Parts};
 use onrush_invoke::{Body, Invocation, Invoke, InvokeError, LoadReport, Reply};
 use onrush_server::{Server, Summary};
-use onrush_types::{ArtifactRef, Digest, FunctionSpec, RequestId, RuntimeKind};
+use onrush_types::{ArtifactRef, ClusterView, Digest, FunctionSpec, NodeId, RequestId, RuntimeKind};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
+    sync::watch,
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -106,9 +107,11 @@ where
 {
     let guest = guest(answer);
     let (store, health) = (FakeStore::new(), Arc::<Switch>::default());
+    let view = watch::Sender::new(Arc::new(ClusterView::empty(NodeId(1))));
     let parts = Parts {
         invoke: Arc::clone(&guest) as Arc<dyn Invoke>,
         catalog: store.watch(),
+        view: view.subscribe(),
         health: Arc::clone(&health) as Arc<dyn Health>,
         node: "node-1".into(),
     };
