@@ -11,6 +11,8 @@ mod bench;
 mod control;
 #[path = "isolation/fresh.rs"]
 mod fresh;
+#[path = "isolation/neighbours.rs"]
+mod neighbours;
 #[path = "isolation/probe.rs"]
 mod probe;
 #[path = "isolation/reused.rs"]
