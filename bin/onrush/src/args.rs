@@ -2,12 +2,14 @@
 
 mod function;
 mod node;
+mod route;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::{
     function::{Build, Deploy, Describe, Invoke, LimitFlags, List, Logs, New, Remove, Up},
     node::{ClusterVerb, CompileComponent, Dev, NodeVerb, Serve, Setting, Start, Undoable},
+    route::{FilterVerb, RouteSet, RouteVerb},
 };
 
 /// Functions on a cluster of your own machines.
@@ -123,6 +125,12 @@ pub(crate) enum Verb {
     Remove(Remove),
     /// Shows what a function wrote, on every node
     Logs(Logs),
+    /// Shows and changes which requests go to which function
+    #[command(subcommand)]
+    Route(RouteVerb),
+    /// Shows what a route may put in front of its function
+    #[command(subcommand)]
+    Filter(FilterVerb),
     /// Shows and changes nodes
     #[command(subcommand)]
     Node(NodeVerb),
@@ -167,6 +175,8 @@ impl Cli {
             Verb::Describe(verb) => Some(&verb.target),
             Verb::Remove(verb) => Some(&verb.target),
             Verb::Logs(verb) => Some(&verb.target),
+            Verb::Route(verb) => Some(verb.target()),
+            Verb::Filter(verb) => Some(verb.target()),
             Verb::Node(verb) => Some(verb.target()),
             Verb::Cluster(verb) => Some(verb.target()),
             Verb::Dev(_)

@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use onrush_proto::v1::{StatusReply, StatusRequest, cluster_client::ClusterClient, functions_client::FunctionsClient};
-use onrush_types::{Code, DEFAULT_NAMESPACE, FunctionName, FunctionRef, Label, Qualifier};
+use onrush_proto::v1::{
+    StatusReply, StatusRequest, cluster_client::ClusterClient, functions_client::FunctionsClient,
+    routes_client::RoutesClient,
+};
+use onrush_types::{Code, DEFAULT_NAMESPACE, FunctionName, FunctionRef, Label, Qualifier, RouteName};
 use tonic::{
     Request, Status,
     metadata::{Ascii, MetadataValue},
@@ -77,6 +80,12 @@ impl Client {
             .max_decoding_message_size(LARGEST_ANSWER)
     }
 
+    /// `onrush.v1.Routes`.
+    pub(crate) fn routes(&self) -> RoutesClient<Secured> {
+        RoutesClient::with_interceptor(self.channel.clone(), self.token.clone())
+            .max_decoding_message_size(LARGEST_ANSWER)
+    }
+
     /// `onrush.v1.Cluster`.
     pub(crate) fn cluster(&self) -> ClusterClient<Secured> {
         ClusterClient::with_interceptor(self.channel.clone(), self.token.clone())
@@ -131,6 +140,15 @@ pub(crate) fn reference(text: &str, namespace: Option<&str>) -> Result<FunctionR
     FunctionRef::parse_in(text, &namespace).map_err(|error| Failure::Usage(error.to_string()))
 }
 
+/// Reads `NAME[.NAMESPACE]` of a route.
+pub(crate) fn route(text: &str, namespace: Option<&str>) -> Result<RouteName, Failure> {
+    let FunctionRef { function, qualifier } = reference(text, namespace)?;
+    if qualifier != Qualifier::Latest || text.contains('@') {
+        return Err(Failure::Usage(format!("{text:?}: a route has no versions")));
+    }
+    Ok(RouteName::new(function.namespace, function.name))
+}
+
 /// The same without a version, for verbs that are about a whole function: `remove hello@1` must not remove all of it.
 pub(crate) fn function(text: &str, namespace: Option<&str>) -> Result<FunctionName, Failure> {
     let FunctionRef { function, qualifier } = reference(text, namespace)?;
@@ -161,6 +179,15 @@ mod tests {
         assert_eq!(function("a.shop", Some("other")).unwrap().to_string(), "a.shop");
         for wrong in ["a@1", "a.shop@live", "A_b", "a.b.c"] {
             assert!(matches!(function(wrong, None), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn routes_are_named_with_their_namespace() {
+        assert_eq!(route("a", Some("shop")).unwrap().to_string(), "a.shop");
+        assert_eq!(route("a.other", Some("shop")).unwrap().to_string(), "a.other");
+        for wrong in ["a@1", "a@latest", "A_b", "a.b.c"] {
+            assert!(matches!(route(wrong, None), Err(Failure::Usage(_))), "{wrong}");
         }
     }
 

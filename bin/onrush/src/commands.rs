@@ -8,6 +8,7 @@ mod functions;
 mod invoke;
 mod logs;
 mod new;
+mod routes;
 mod serve;
 mod start;
 
@@ -52,6 +53,8 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Verb::Describe(verb) => on_one_thread()?.block_on(functions::describe(&caller, &verb)),
         Verb::Remove(verb) => on_one_thread()?.block_on(functions::remove(&caller, &verb)),
         Verb::Logs(verb) => on_one_thread()?.block_on(logs::run(&caller, &verb)),
+        Verb::Route(verb) => on_one_thread()?.block_on(routes::route(&caller, verb)),
+        Verb::Filter(verb) => on_one_thread()?.block_on(routes::filter(&caller, verb)),
         Verb::Node(verb) => on_one_thread()?.block_on(cluster::node(&caller, verb)),
         Verb::Cluster(verb) => on_one_thread()?.block_on(cluster::cluster(&caller, verb)),
     }

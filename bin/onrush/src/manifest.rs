@@ -1,4 +1,6 @@
-//! `onrush.toml`: what a project's functions are and how they are built.
+//! `onrush.toml`: what a project's functions are, how they are built, and which routes lead to them.
+
+mod route;
 
 use std::{
     collections::BTreeMap,
@@ -10,6 +12,7 @@ use bytesize::ByteSize;
 use onrush_types::{ArtifactRef, FunctionSpec, Label, Limits, RuntimeKind};
 use serde::Deserialize;
 
+pub(crate) use self::route::{Route, filter_of};
 use crate::failure::Failure;
 
 /// A manifest that was read and checked.
@@ -19,6 +22,8 @@ pub(crate) struct Manifest {
     pub(crate) directory: PathBuf,
     /// By name.
     pub(crate) functions: BTreeMap<Label, Function>,
+    /// In the manifest's order.
+    pub(crate) routes: Vec<Route>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -112,11 +117,8 @@ impl Manifest {
         Self::parse(&text, directory.to_owned()).map_err(|why| Failure::bad_request(format!("{shown}: {why}")))
     }
 
-    fn parse(text: &str, directory: PathBuf) -> Result<Self, String> {
+    pub(crate) fn parse(text: &str, directory: PathBuf) -> Result<Self, String> {
         let document: Document = toml::from_str(text).map_err(|error| error.to_string())?;
-        if !document.route.is_empty() {
-            return Err("[[route]]: routes come with a later release; functions answer under /function/NAME".to_owned());
-        }
         if document.function.is_empty() {
             return Err("it has no function; add a [function.NAME] with its source".to_owned());
         }
@@ -126,7 +128,8 @@ impl Manifest {
             function.check().map_err(|why| format!("[function.{name}]: {why}"))?;
             functions.insert(label, function);
         }
-        Ok(Self { directory, functions })
+        let routes = route::read(document.route, &functions)?;
+        Ok(Self { directory, functions, routes })
     }
 
     /// All functions, or the one of this name.
@@ -209,7 +212,6 @@ mod tests {
             ("[function.a]\nsource = 'a'\nruntime = 'process'", ["process", "later release"]),
             ("[function.a]\nsource = 'a'\nruntime = 'jvm'", ["jvm", "line 3"]),
             ("[function.a]\nsource = 'a'\nsecrets = ['x']", ["secrets", "later release"]),
-            ("[function.a]\nsource = 'a'\n[[route]]\npath = '/'", ["route", "routes come with a later release"]),
             ("[functions.a]\nsource = 'a'", ["functions", "line 1"]),
             ("", ["no function", "[function.NAME]"]),
         ] {

@@ -40,6 +40,15 @@ fn the_issues_verbs_are_all_there() {
         "onrush list --api http://h:1 --token t -n ns -o json",
         "onrush describe n",
         "onrush remove n",
+        "onrush remove n --with-routes",
+        "onrush route set r --path / --function f@3 --host *.a.b --method GET,PUT --method POST --filter coalesce",
+        "onrush route set -f m.toml",
+        "onrush route set r -f m.toml",
+        "onrush route list --fresh -o json",
+        "onrush route remove r",
+        "onrush route rm r.shop",
+        "onrush filter list -o json",
+        "onrush filter list cache",
         "onrush logs -f n",
         "onrush node list -o json",
         "onrush node drain n",
@@ -82,6 +91,24 @@ fn start_listens_on_its_own_api_and_not_on_the_clients() {
 }
 
 #[test]
+fn a_route_is_read_with_its_filters_and_methods() {
+    let line =
+        ["onrush", "route", "set", "r", "--path", "/", "--function", "f", "--method", "GET,PUT", "--method", "POST"];
+    let filters =
+        ["--filter", "rate-limit rate=100/s per=ip", "--filter", "{ use = \"cache\", ttl = \"60s\" }", "-o", "json"];
+    let cli = Cli::try_parse_from(line.into_iter().chain(filters)).unwrap();
+    assert_eq!(cli.format(), Format::Json);
+    let Verb::Route(RouteVerb::Set(set)) = cli.verb else { panic!() };
+    assert_eq!(set.methods, ["GET", "PUT", "POST"]);
+    let filters = serde_json::to_value(&set.filters).unwrap();
+    let expected = serde_json::json!([
+        { "use": "rate-limit", "rate": "100/s", "per": "ip" },
+        { "use": "cache", "ttl": "60s" },
+    ]);
+    assert_eq!(filters, expected);
+}
+
+#[test]
 fn minus_o_of_invoke_is_a_file() {
     let cli = parse("onrush -o json invoke n -o reply.bin").unwrap();
     assert_eq!(cli.format(), Format::Json);
@@ -101,6 +128,14 @@ fn wrong_usage_is_refused_and_ends_with_2() {
         "onrush deploy n --wasm f --env novalue",
         "onrush deploy n --wasm f --memory much",
         "onrush invoke n -H nocolon",
+        "onrush route",
+        "onrush route set r --path /",
+        "onrush route set r --function f",
+        "onrush route set --path / --function f",
+        "onrush route set -f m.toml --path /",
+        "onrush route set r --path / --function f --filter {",
+        "onrush route remove",
+        "onrush filter",
         "onrush cluster set voters=2",
         "onrush cluster set colour=5",
         "onrush dev --nodes 0",

@@ -1,21 +1,22 @@
-//! `deploy` and `up`: upload, then ask for the new version and show how it goes.
+//! `deploy` and `up`: upload, then ask for the new version and show how it goes; then the manifest's routes.
 
 use std::path::Path;
 
 use futures::stream;
-use onrush_api::shapes::DeployedShape;
+use onrush_api::shapes::{DeployedShape, RouteSetShape};
 use onrush_proto::v1::{
     DeployRequest, FunctionSpec as WireSpec, UploadHead, UploadRequest, deploy_event::Event, upload_request::Part,
 };
 use onrush_types::{Code, FunctionName, FunctionSpec, Label, Limits, RequestId, RuntimeKind};
+use serde::Serialize;
 
-use super::{Caller, build};
+use super::{Caller, build, routes};
 use crate::{
     args::{Deploy, Format, LimitFlags, Up},
     artifact::{self, Artifact},
     client::{Client, function, reference},
     failure::Failure,
-    manifest::Manifest,
+    manifest::{Manifest, Route},
     output,
     progress::Progress,
 };
@@ -38,7 +39,9 @@ pub(super) async fn run(caller: &Caller, verb: &Deploy) -> Result<(), Failure> {
         let name = function(name, caller.namespace.as_deref())?;
         let artifact = artifact::read(file)?;
         let spec = spec_of(&verb.limits, &artifact);
-        return deploy(caller, vec![Wish { name, artifact, spec }], true).await;
+        let client = caller.connect().await?;
+        let deployed = deploy(caller, &client, vec![Wish { name, artifact, spec }]).await?;
+        return answer(caller, deployed, Vec::new(), true);
     }
     let file = verb.file.as_deref().unwrap_or(Path::new("onrush.toml"));
     from_manifest(caller, &Manifest::read(file)?, verb.name.as_deref()).await
@@ -59,7 +62,18 @@ async fn from_manifest(caller: &Caller, manifest: &Manifest, name: Option<&str>)
         let spec = function.spec(artifact.id);
         wishes.push(Wish { name: in_namespace(caller, label)?, artifact, spec });
     }
-    deploy(caller, wishes, name.is_some()).await
+    let client = caller.connect().await?;
+    let deployed = deploy(caller, &client, wishes).await?;
+    let namespace = routes::namespace(caller)?;
+    let of_these = |route: &&Route| name.is_none_or(|name| route.spec.function.as_str() == name);
+    let chosen: Vec<_> = manifest.routes.iter().filter(of_these).collect();
+    let (set, outcome) = routes::apply(&client, &namespace, &chosen).await;
+    if caller.format == Format::Table {
+        set.iter().try_for_each(|set| output::line(routes::told(set)))?;
+    }
+    routes::tell_leftovers(&client, &namespace, manifest).await;
+    answer(caller, deployed, set, name.is_some())?;
+    outcome
 }
 
 fn in_namespace(caller: &Caller, name: &Label) -> Result<FunctionName, Failure> {
@@ -83,27 +97,43 @@ fn spec_of(flags: &LimitFlags, artifact: &Artifact) -> FunctionSpec {
     }
 }
 
-async fn deploy(caller: &Caller, wishes: Vec<Wish>, single: bool) -> Result<(), Failure> {
-    let client = caller.connect().await?;
+/// A function that was deployed, with its routes of the manifest.
+#[derive(Serialize)]
+struct Answer {
+    #[serde(flatten)]
+    function: DeployedShape,
+    routes: Vec<RouteSetShape>,
+}
+
+/// For programs; people were told all along.
+fn answer(caller: &Caller, deployed: Vec<DeployedShape>, set: Vec<RouteSetShape>, single: bool) -> Result<(), Failure> {
+    if caller.format == Format::Table {
+        return Ok(());
+    }
+    let answer = |function: DeployedShape| {
+        let routes = set.iter().filter(|set| set.route.function == function.function.name).cloned().collect();
+        Answer { function, routes }
+    };
+    let answers: Vec<_> = deployed.into_iter().map(answer).collect();
+    if single { answers.first().map_or(Ok(()), output::json) } else { output::json(&answers) }
+}
+
+async fn deploy(caller: &Caller, client: &Client, wishes: Vec<Wish>) -> Result<Vec<DeployedShape>, Failure> {
     let mut done = Vec::new();
     for wish in wishes {
         if !wish.spec.egress.is_empty() {
             eprintln!("warning: {}: egress is kept but opens nothing yet: functions have no network", wish.name);
         }
         let progress = Progress::new(caller.format);
-        upload(&client, &wish, &progress).await?;
-        let deployed = commit(&client, &wish, &progress).await?;
+        upload(client, &wish, &progress).await?;
+        let deployed = commit(client, &wish, &progress).await?;
         drop(progress);
         if caller.format == Format::Table {
-            report(&client, &wish.name, &deployed).await?;
+            report(client, &wish.name, &deployed).await?;
         }
         done.push(deployed);
     }
-    match (caller.format, single) {
-        (Format::Table, _) => Ok(()),
-        (Format::Json, true) => done.first().map_or(Ok(()), output::json),
-        (Format::Json, false) => output::json(&done),
-    }
+    Ok(done)
 }
 
 async fn upload(client: &Client, wish: &Wish, progress: &Progress) -> Result<(), Failure> {

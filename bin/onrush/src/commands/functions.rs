@@ -1,7 +1,7 @@
 //! `list`, `describe`, `remove`.
 
 use onrush_api::shapes::{FunctionShape, VersionShape};
-use onrush_proto::v1::{DescribeRequest, ListRequest, RemoveRequest};
+use onrush_proto::v1::{DescribeRequest, ListRequest, RemoveReply, RemoveRequest};
 use serde_json::json;
 
 use super::Caller;
@@ -87,11 +87,21 @@ pub(super) async fn remove(caller: &Caller, verb: &Remove) -> Result<(), Failure
         namespace: name.namespace.to_string(),
         name: name.name.to_string(),
         request_id: onrush_types::RequestId::new().to_string(),
+        with_routes: verb.with_routes,
     };
-    let revision = client.functions().remove(request).await?.into_inner().revision;
+    let RemoveReply { revision, routes } = client.functions().remove(request).await?.into_inner();
     match caller.format {
-        Format::Json => output::json(&json!({ "name": name.name, "namespace": name.namespace, "revision": revision })),
-        Format::Table => output::line(format_args!("removed {name} with all its versions (revision {revision})")),
+        Format::Json => {
+            let answer = json!({
+                "name": name.name, "namespace": name.namespace, "revision": revision, "routes": routes,
+            });
+            output::json(&answer)
+        }
+        Format::Table => {
+            let routes =
+                if routes.is_empty() { String::new() } else { format!(" and its routes {}", routes.join(", ")) };
+            output::line(format_args!("removed {name} with all its versions{routes} (revision {revision})"))
+        }
     }
 }
 
