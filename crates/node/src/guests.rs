@@ -5,22 +5,20 @@ use std::thread::available_parallelism;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 
-/// How much guests give way to the rest of the node when both want a core.
-const NICENESS: i32 = 5;
-
 /// A runtime for guests; ends in the background when it is dropped.
 pub(crate) struct GuestThreads(Option<Runtime>);
 
 impl GuestThreads {
-    /// Starts `threads` of them; 0 means one for each core.
-    pub(crate) fn start(threads: usize) -> anyhow::Result<Self> {
+    /// Starts `threads` of them, 0 means one for each core, which give way to others by `niceness`.
+    pub(crate) fn start(threads: usize, niceness: u8) -> anyhow::Result<Self> {
+        let niceness = i32::from(niceness.min(19));
         let threads = if threads == 0 { available_parallelism().map_or(1, usize::from) } else { threads };
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads)
             .thread_name("guest")
-            .on_thread_start(|| {
+            .on_thread_start(move || {
                 // Linux keeps niceness per thread; where it is refused, guests compete as equals.
-                let _refused = rustix::process::setpriority_process(None, NICENESS).is_err();
+                let _refused = rustix::process::setpriority_process(None, niceness).is_err();
             })
             .enable_all()
             .build()?;
@@ -48,9 +46,9 @@ mod tests {
 
     #[tokio::test]
     async fn guests_run_on_threads_of_their_own_that_give_way() {
-        let guests = GuestThreads::start(2).unwrap();
+        let guests = GuestThreads::start(2, 7).unwrap();
         let niceness = guests.handle().spawn(async { rustix::process::getpriority_process(None) }).await.unwrap();
-        assert_eq!(niceness.unwrap(), NICENESS);
+        assert_eq!(niceness.unwrap(), 7);
         assert_eq!(rustix::process::getpriority_process(None).unwrap(), 0, "the others stay as they are");
     }
 }

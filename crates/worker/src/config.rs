@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// Calls that compute at once: cores. A guest that waits for something gives its slot back meanwhile.
+    /// Calls that compute at once: cores, and at least 2, because a slot is held for a moment before its call is on a core. A guest that waits for something gives its slot back meanwhile.
     pub slots: u32,
     /// Slots beyond those, which only a call of a namespace may take of which nothing computes: it does not wait for the
     /// calls of others, however busy they keep the node. The system shares the cores then.
@@ -69,7 +69,7 @@ impl Default for Config {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            slots: u32::try_from(cores).unwrap_or(u32::MAX),
+            slots: u32::try_from(cores.max(2)).unwrap_or(u32::MAX),
             spare_slots: u32::try_from(cores).unwrap_or(u32::MAX),
             max_running: (64 * cores).clamp(256, 2_048),
             function_share: 75,
