@@ -27,9 +27,6 @@ pub struct Config {
     /// A node where calls wait longer than this, and longer than two calls' time, is avoided while there are others.
     #[serde(with = "humantime_serde")]
     pub hot_wait: Duration,
-    /// What it costs to call a function of processes on a node where none is kept warm.
-    #[serde(with = "humantime_serde")]
-    pub cold_start: Duration,
     /// What asking a node for its load costs in computing, on both sides together.
     #[serde(with = "humantime_serde")]
     pub ask_cost: Duration,
@@ -79,7 +76,6 @@ impl Default for Config {
             fresh: Duration::from_micros(500),
             half_life: Duration::from_millis(20),
             hot_wait: Duration::from_millis(5),
-            cold_start: Duration::from_millis(100),
             ask_cost: Duration::from_micros(15),
             ask_percent: 3,
             ask_patience: Duration::from_millis(2),

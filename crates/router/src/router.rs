@@ -308,8 +308,8 @@ impl Invoke for Router {
             } else {
                 (Spare::Nothing, request)
             };
-            let sharing = sharing.clone();
-            let call = Invocation { id, target: target.clone(), deadline, attempt, sharing, request: sent };
+            let shared = sharing.clone();
+            let call = Invocation { id, target: target.clone(), deadline, attempt, sharing: shared, request: sent };
             let error = match self.send(&node, function, call).await {
                 Ok(reply) => return Ok(reply),
                 Err(error) => error,

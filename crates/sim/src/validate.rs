@@ -60,7 +60,7 @@ fn off(value: f64, expected: f64) -> f64 {
 /// How many calls make a number sure: the slower a queue forgets, the more.
 fn calls(load: f64, choices: u32, slots: usize, effort: Effort) -> u64 {
     let memory = if choices == 1 { (1.0 - load.sqrt()).powi(-2) / slots as f64 } else { 1.0 / (1.0 - load) };
-    effort.of((1_500_000.0 + 60_000.0 * memory) as u64)
+    effort.of((800_000.0 + 5_000.0 * memory) as u64)
 }
 
 fn runs(load: f64, choices: u32, slots: usize, effort: Effort) -> Vec<Outcome> {

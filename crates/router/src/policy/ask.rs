@@ -14,12 +14,14 @@ pub(super) struct Questions {
 }
 
 /// What a calm time saves up, in questions.
-const SAVED: i64 = 256;
+const SAVED: i64 = 64;
 
 impl Questions {
     pub(super) fn new(params: &Params) -> Self {
         let cost = ((params.ask_cost * 1e3) as i64).max(1);
-        Self { saved: AtomicI64::new(cost * SAVED), cost, part: params.ask_part }
+        // With no part there are none from the start.
+        let saved = if params.ask_part > 0.0 { cost * SAVED } else { 0 };
+        Self { saved: AtomicI64::new(saved), cost, part: params.ask_part }
     }
 
     /// A call of so many microseconds was answered.
@@ -47,9 +49,9 @@ mod tests {
     fn questions_cost_a_part_of_what_calls_cost() {
         let params = Params { ask_cost: 10.0, ask_part: 0.02, ..Params::from(&Config::default()) };
         let questions = Questions::new(&params);
-        assert_eq!((0..1_000).filter(|_| questions.take(1)).count(), 256, "what it starts with");
+        assert_eq!((0..1_000).filter(|_| questions.take(1)).count(), 64, "what it starts with");
         // A thousand calls of 1 ms may spend 20 ms on questions of 10 us; a thousand of 10 us, 200 us.
-        for (service, expected) in [(10.0, 20), (1_000.0, 256)] {
+        for (service, expected) in [(10.0, 20), (1_000.0, 64)] {
             (0..1_000).for_each(|_| questions.earn(service));
             assert_eq!((0..10_000).filter(|_| questions.take(1)).count(), expected, "{service}");
         }

@@ -231,7 +231,7 @@ impl Best {
         };
         if cost.hot == best.hot && (cost.total - best.total).abs() < SAME {
             self.ties += 1;
-            if random() % self.ties == 0 {
+            if random().is_multiple_of(self.ties) {
                 self.choice = Some(cost);
             }
         } else if (cost.hot, cost.total) < (best.hot, best.total) {

@@ -24,6 +24,8 @@ struct Around<'a> {
     tried: &'a [NodeId],
     /// The function and its cap, where the cap is too small for every node to have a part.
     cap: Option<(&'a FunctionName, u32)>,
+    /// It has processes, which stay where they are warm.
+    kept_warm: bool,
     now: u64,
 }
 
@@ -81,8 +83,8 @@ impl Router {
             let around = self.around(&endpoints, target, tried);
             let call = Call { function: function_key(target), now: around.now, may_ask: tried.is_empty() };
             let Router { knowledge, params, .. } = self;
-            let kept_warm = || self.is_process(&endpoints, target);
-            let warm = kept_warm().then(|| prefer(&around, knowledge, params, call.function, call.now)).flatten();
+            let warm = || prefer(&around, knowledge, params, call.function, call.now);
+            let warm = around.kept_warm.then(warm).flatten();
             let random = &mut || self.entropy.next_u64();
             let decision = warm.map_or_else(|| decide(&around, knowledge, params, call, random), Decision::Go);
             match decision {
@@ -111,12 +113,8 @@ impl Router {
         let cap = version.and_then(|version| version.spec.limits.concurrency);
         let small = cap.filter(|cap| usize::try_from(*cap).is_ok_and(|cap| cap < endpoints.list.len()));
         let cap = small.map(|cap| (&target.function, cap));
-        Around { router: self, endpoints, tried, cap, now: self.micros(Instant::now()) }
-    }
-
-    fn is_process(&self, endpoints: &Endpoints, target: &Target) -> bool {
-        let version = endpoints.catalog.version(&target.function, target.version);
-        version.is_some_and(|version| version.spec.runtime == RuntimeKind::Process)
+        let kept_warm = version.is_some_and(|version| version.spec.runtime == RuntimeKind::Process);
+        Around { router: self, endpoints, tried, cap, kept_warm, now: self.micros(Instant::now()) }
     }
 
     /// Asks these nodes for their load, all at once and not for long. Returns who answered.

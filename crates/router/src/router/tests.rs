@@ -479,9 +479,9 @@ async fn a_node_that_takes_longer_than_others_is_left_for_them() {
     for node in &cluster.nodes[1..] {
         node.takes_ms.store(10, Ordering::SeqCst);
     }
-    // Two calls run here, so that the others get some and their pace is known.
+    // More than run here at once, so that the others get some and their pace is known.
     let calls = |count: usize| join_all((0..count).map(|_| cluster.call(Body::from("x"))));
-    for _ in 0..40 {
+    for _ in 0..120 {
         calls(6).await;
     }
     let before = cluster.seen();
@@ -535,4 +535,27 @@ async fn what_the_whole_cluster_shares_goes_to_its_owner_and_then_to_the_next_in
     let knocked = cluster.nodes[2].seen();
     cluster.router.invoke(shared(key, onrush_invoke::Scope::Cluster)).await.unwrap();
     assert_eq!(cluster.nodes[2].seen(), knocked);
+}
+
+/// A measurement, not a test: `cargo test -p onrush-router -- --ignored --nocapture what_a_choice_costs`.
+#[tokio::test]
+#[ignore = "prints what a choice costs"]
+async fn what_a_choice_costs() {
+    const COUNT: u32 = 200_000;
+    for (nodes, busy) in [(3, false), (3, true), (1_000, false), (1_000, true)] {
+        let cluster = cluster(nodes, true, Config { ask_percent: 0, ..Config::default() });
+        cluster.deploy(|_| {}).await;
+        if busy {
+            cluster.nodes[0].running.store(64, Ordering::SeqCst);
+        }
+        // What may be spent on asking at the start is spent first.
+        for _ in 0..1_000 {
+            cluster.router.pick(&target(), &[]).await.unwrap();
+        }
+        let (start, target) = (Instant::now(), target());
+        for _ in 0..COUNT {
+            cluster.router.pick(&target, &[]).await.unwrap();
+        }
+        println!("{nodes} nodes, this one {}: {:?}", if busy { "full" } else { "idle" }, start.elapsed() / COUNT);
+    }
 }
