@@ -129,10 +129,10 @@ pub enum Stop {
         /// Why.
         error: InvokeError,
         /// What the answer says besides.
-        header: Option<(HeaderName, HeaderValue)>,
+        header: Option<Box<(HeaderName, HeaderValue)>>,
     },
     /// It is answered without a call.
-    Answered(Response<()>),
+    Answered(Box<Response<()>>),
 }
 
 impl From<InvokeError> for Stop {
@@ -250,7 +250,7 @@ impl Stack {
             ip_allow.check(passing.client)?;
         }
         if let Some(response) = self.cors.as_ref().and_then(|cors| cors.preflight(passing.parts)) {
-            return Err(Stop::Answered(response));
+            return Err(Stop::Answered(Box::new(response)));
         }
         let early = |limit: &&RateLimit| limit.before_auth();
         if let Some(limit) = self.rate_limit.as_ref().filter(early) {

@@ -77,7 +77,9 @@ async fn by_route(
         Ok((head, done)) => replied(gateway, head, done, in_flight),
         Err(Stop::Refused { error, header }) => {
             let mut response = failed(gateway, &error, id, in_flight);
-            response.headers_mut().extend(header);
+            if let Some((name, value)) = header.map(|header| *header) {
+                response.headers_mut().insert(name, value);
+            }
             response
         }
         Err(Stop::Answered(response)) => {

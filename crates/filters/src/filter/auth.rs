@@ -144,7 +144,7 @@ impl Auth {
         };
         let error = InvokeError::refused(Code::Unauthenticated, format!("{refused} (filter auth)"));
         let scheme = if self.jwt.is_some() || self.header == AUTHORIZATION { "Bearer" } else { "ApiKey" };
-        Err(Stop::Refused { error, header: Some((WWW_AUTHENTICATE, HeaderValue::from_static(scheme))) })
+        Err(Stop::Refused { error, header: Some(Box::new((WWW_AUTHENTICATE, HeaderValue::from_static(scheme)))) })
     }
 
     /// Every key is compared, each in constant time: how long it takes tells nothing of which one was near.

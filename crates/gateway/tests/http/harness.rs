@@ -22,7 +22,9 @@ use onrush_catalog::{CatalogStore, Command, Proposal, fake::FakeStore};
 use onrush_gateway::{Config, Gateway, Health, Parts};
 use onrush_invoke::{Body, Invocation, Invoke, InvokeError, LoadReport, Reply};
 use onrush_server::{Server, Summary};
-use onrush_types::{ArtifactRef, ClusterView, Digest, FunctionSpec, NodeId, RequestId, RuntimeKind};
+use onrush_types::{
+    ArtifactRef, ClusterView, Digest, FunctionSpec, NodeAddresses, NodeId, NodeInfo, RequestId, Roles, RuntimeKind,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -93,6 +95,7 @@ pub(crate) struct Fixture {
     pub(crate) guest: Arc<Guest>,
     pub(crate) health: Arc<Switch>,
     pub(crate) store: Arc<FakeStore>,
+    pub(crate) view: watch::Sender<Arc<ClusterView>>,
     pub(crate) drain: CancellationToken,
     pub(crate) force: CancellationToken,
     pub(crate) server: JoinHandle<Summary>,
@@ -116,7 +119,7 @@ where
         node: "node-1".into(),
     };
     let gateway = Gateway::new(config.clone(), parts).unwrap();
-    let fixture = serve(gateway, config, guest, store, health);
+    let fixture = Fixture { view, ..serve(gateway, config, guest, store, health) };
     fixture.deploy("hello", |_| {}).await;
     fixture
 }
@@ -142,7 +145,8 @@ pub(crate) fn serve(
     let (drain, force) = (CancellationToken::new(), CancellationToken::new());
     let server = tokio::spawn(gateway.serve(bound, drain.clone(), force.clone()));
     let client = Client::builder(TokioExecutor::new()).build_http();
-    Fixture { address, guest, health, store, drain, force, server, client }
+    let view = watch::Sender::new(Arc::new(ClusterView::empty(NodeId(1))));
+    Fixture { address, guest, health, store, view, drain, force, server, client }
 }
 
 /// Answers with what it was sent.
@@ -179,6 +183,51 @@ impl Fixture {
         let command = Command::PutFunction { name, spec, expected: None };
         let proposal = Proposal { request: RequestId::new(), at_ms: 0, command };
         self.store.commit(proposal, Duration::from_secs(1)).await.unwrap();
+    }
+
+    /// Sets a route of the default namespace. Filters are not checked: that is the API's.
+    pub(crate) async fn route(&self, name: &str, spec: serde_json::Value) {
+        let name = onrush_types::RouteName::new("default".parse().unwrap(), name.parse().unwrap());
+        let spec = serde_json::from_value(spec).unwrap();
+        self.commit(Command::SetRoute { name, spec, expected: None, needs_idempotence: false }).await;
+    }
+
+    pub(crate) async fn remove_route(&self, name: &str) {
+        let name = onrush_types::RouteName::new("default".parse().unwrap(), name.parse().unwrap());
+        self.commit(Command::RemoveRoute { name }).await;
+    }
+
+    async fn commit(&self, command: Command) {
+        let proposal = Proposal { request: RequestId::new(), at_ms: 0, command };
+        let committed = self.store.commit(proposal, Duration::from_secs(1)).await.unwrap();
+        committed.accepted().unwrap();
+    }
+
+    /// Says that so many gateways are alive, and waits until that is heard.
+    pub(crate) async fn gateways(&self, count: u64) {
+        let mut view = ClusterView::empty(NodeId(1));
+        for id in 1..=count {
+            let at = self.address;
+            let node = NodeInfo {
+                id: NodeId(id),
+                name: format!("node-{id}").parse().unwrap(),
+                addresses: NodeAddresses { gateway: at, api: at, peer: at },
+                roles: Roles::default(),
+                slots: 1,
+                speed: 100,
+                zone: None,
+                generation: 1,
+                draining: false,
+                ready: true,
+                alive: true,
+                version: String::new(),
+            };
+            view.nodes.insert(NodeId(id), Arc::new(node));
+        }
+        self.view.send_replace(Arc::new(view));
+        // The next route is only there when what came before was heard.
+        self.route("heard", serde_json::json!({ "path": "/heard", "function": "hello" })).await;
+        self.get("/heard").await;
     }
 
     pub(crate) fn request(&self, method: &str, path: &str) -> http::request::Builder {

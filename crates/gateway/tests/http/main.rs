@@ -4,5 +4,6 @@
 
 mod bodies;
 mod calls;
+mod filters;
 mod harness;
 mod routes;
