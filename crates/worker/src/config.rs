@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
-    /// Calls that compute at once: cores, and at least 2, because a slot is held for a moment before its call is on a core. A guest that waits for something gives its slot back meanwhile.
+    /// Calls that compute at once: cores, and at least 2, because a slot is held for a moment before its call is on a
+    /// core. A guest that waits for something gives its slot back meanwhile.
     pub slots: u32,
     /// Slots beyond those, which only a call of a namespace may take of which nothing computes: it does not wait for the
     /// calls of others, however busy they keep the node. The system shares the cores then.

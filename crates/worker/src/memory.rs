@@ -7,7 +7,7 @@ use crate::admission::Admission;
 /// Below the limit by this much, in percent of it, bodies are taken again.
 const RELIEF: u64 = 5;
 
-/// Watches memory for as long as the worker lives.
+/// Watches memory for as long as the worker lives, and has the door's upkeep done on the way.
 pub(crate) async fn watch(share: u8, every: Duration, admission: &Admission) {
     let share = u64::from(share.min(100));
     let allowed = allowed(Path::new("/"));
