@@ -122,7 +122,9 @@ impl Version {
         {
             self.keep(instance);
         }
-        drop((permit, place));
+        // In this order: whoever gets the permit next needs a place at once.
+        drop(place);
+        drop(permit);
     }
 
     /// Waits for the call's turn; then it has a place among the function's instances.
