@@ -68,6 +68,8 @@ impl Life {
         let (fresh_for, spread) = match stated(arrived) {
             // What a reply states may be cut, never stretched.
             Some(stated) => (stated, 90 + u32::try_from(jitter % 11).unwrap_or(0)),
+            // Worth keeping all the same, if it can be asked about.
+            None if directives.no_cache => (Duration::ZERO, 100),
             None => {
                 (caching.ttl.filter(|_| is_usually_kept(arrived.status))?, 90 + u32::try_from(jitter % 21).unwrap_or(0))
             }
@@ -186,7 +188,9 @@ mod tests {
         }
     }
 
-    fn life(pairs: &[(&'static str, &str)], caching: &Caching, jitter: u64) -> Option<Life> {
+    type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+    fn life(pairs: Pairs<'_>, caching: &Caching, jitter: u64) -> Option<Life> {
         let headers: HeaderMap = pairs
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
@@ -214,7 +218,7 @@ mod tests {
     #[test]
     fn lifetime_and_age_follow_rfc_9111() {
         let (now, earlier, later) = (at(1_000_000), at(999_940), at(1_000_060));
-        let table: [(&[(&str, &str)], Option<(u64, u64)>); 14] = [
+        let table: [(Pairs<'_>, Option<(u64, u64)>); 14] = [
             (&[], None),
             (&[("cache-control", "public")], None),
             (&[("cache-control", "max-age=60")], Some((60, 0))),
@@ -318,5 +322,6 @@ mod tests {
         assert_eq!(worth("max-age=10, stale-if-error=20", false), 27);
         assert_eq!(worth("no-cache, max-age=10", false), 0);
         assert_eq!(worth("no-cache, max-age=10", true), 97);
+        assert_eq!(worth("no-cache", true), 97);
     }
 }

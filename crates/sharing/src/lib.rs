@@ -4,9 +4,10 @@
 //! waits for whom, and what to say about it (RFC 9211).
 //! Does not know: routes, filters, how a key is made, who owns one, how a call runs.
 mod answer; // a reply that several calls are given
-
 mod condition; // If-None-Match, If-Modified-Since (pure)
 mod config;
+#[cfg(test)]
+mod cross_check;
 mod directives; // Cache-Control, in both directions (pure)
 mod execution; // one run, detached from whoever started it
 mod flight; // who leads, who waits

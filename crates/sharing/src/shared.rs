@@ -7,9 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use http::{Response, StatusCode};
-use onrush_invoke::{
-    Body, Coalesce, Deadline, Invocation, Invoke, InvokeError, LoadReport, Reached, Reply, Scope, Sharing,
-};
+use onrush_invoke::{Body, Deadline, Invocation, Invoke, InvokeError, LoadReport, Reached, Reply, Scope, Sharing};
 use onrush_seams::{Entropy, OsEntropy, SystemClock, WallClock};
 use onrush_types::{Code, InvocationId};
 use tokio::{
@@ -113,7 +111,7 @@ impl SharedInvoke {
         let (mut failures, mut rounds) = (0, 0);
         loop {
             let found = self.core.store.find(sharing.key, call.request.headers());
-            let (stale, why) = match self.look(&found, &call, &sharing, &wants) {
+            let (stale, why) = match self.look(&found, Ask { call: &call, sharing: &sharing, wants: &wants }) {
                 Looked::Hit(reply) => return Ok(reply),
                 Looked::Go(stale, why) => (stale, why),
             };
@@ -123,47 +121,51 @@ impl SharedInvoke {
             if stale.is_none() && self.core.store.is_marked(found.place, Instant::now()) {
                 return self.alone(call, Forwarded::Marked).await;
             }
-            let (flight, watching) = match (&sharing.coalesce, why) {
-                // What was asked for is a fresh execution, or there is nobody to share it with.
-                (None, _) | (_, Forwarded::Request) => Flight::unlisted(found.place),
-                (Some(coalesce), _) => match self.turn(&found, &call, &sharing, (coalesce, &wants)) {
-                    Turn::Lead(flight, watching) => (flight, watching),
-                    Turn::Found(reply) => return Ok(reply),
-                    Turn::Alone => return self.alone(call, why).await,
-                    Turn::Wait(mut watching) => {
-                        // Nothing ran for this call.
-                        let ended = call.deadline.bound(ended(&mut watching)).await;
-                        let progress = ended.map_err(|_| late(Reached::NotSent))?;
-                        match progress {
-                            Progress::Answered(answer) if answer.is_for(call.request.headers()) => {
-                                return Ok(self.collapsed(&answer, call, why));
-                            }
-                            Progress::Failed(error) => {
-                                failures += 1;
-                                if failures >= self.core.config.failed_leaders {
-                                    return Err(error);
+            let (flight, watching) =
+                match (&sharing.coalesce, why) {
+                    // What was asked for is a fresh execution, or there is nobody to share it with.
+                    (None, _) | (_, Forwarded::Request) => Flight::unlisted(found.place),
+                    (Some(_), _) if wants.no_cache => Flight::unlisted(found.place),
+                    (Some(coalesce), _) => match self.core.flights.turn(found.place, coalesce, || {
+                        self.fresh(Ask { call: &call, sharing: &sharing, wants: &wants })
+                    }) {
+                        Turn::Lead(flight, watching) => (flight, watching),
+                        Turn::Found(reply) => return Ok(reply),
+                        Turn::Alone => return self.alone(call, why).await,
+                        Turn::Wait(mut watching) => {
+                            // Nothing ran for this call.
+                            let ended = call.deadline.bound(ended(&mut watching)).await;
+                            let progress = ended.map_err(|_| late(Reached::NotSent))?;
+                            match progress {
+                                Progress::Answered(answer) if answer.is_for(call.request.headers()) => {
+                                    return Ok(self.collapsed(&answer, call, why));
                                 }
+                                Progress::Failed(error) => {
+                                    failures += 1;
+                                    if failures >= self.core.config.failed_leaders {
+                                        return Err(error);
+                                    }
+                                }
+                                Progress::Refused(error) => return Err(error),
+                                Progress::Alone => return self.alone(call, why).await,
+                                // Somebody else's reply, for somebody who asked otherwise.
+                                Progress::Answered(_) | Progress::Running => rounds += 1,
                             }
-                            Progress::Refused(error) => return Err(error),
-                            Progress::Alone => return self.alone(call, why).await,
-                            // Somebody else's reply, for somebody who asked otherwise.
-                            Progress::Answered(_) | Progress::Running => rounds += 1,
+                            if rounds >= ROUNDS {
+                                return self.alone(call, why).await;
+                            }
+                            continue;
                         }
-                        if rounds >= ROUNDS {
-                            return self.alone(call, why).await;
-                        }
-                        continue;
-                    }
-                },
-            };
+                    },
+                };
             let job = self.job(&call, sharing, (found, stale), wants);
             return self.lead(call, job, (flight, watching), why).await;
         }
     }
 
     /// What a call gets without asking anybody, or what is known for its way on.
-    fn look(&self, found: &Found, call: &Invocation, sharing: &Sharing, wants: &Directives) -> Looked {
-        if sharing.cache.is_none() {
+    fn look(&self, found: &Found, ask: Ask<'_>) -> Looked {
+        if ask.sharing.cache.is_none() {
             return Looked::Go(None, Forwarded::Miss);
         }
         let kept = match &found.kept {
@@ -172,13 +174,14 @@ impl SharedInvoke {
         };
         let now = Instant::now();
         let age = kept.age(now);
+        let wants = ask.wants;
         let hit = match kept.life.standing(age, wants) {
             Standing::Fresh => {
                 self.core.metrics.hit.increment(1);
                 true
             }
             Standing::Usable => {
-                self.refresh(found, kept, call, sharing, wants);
+                self.refresh(found, kept, ask);
                 self.core.metrics.stale.increment(1);
                 true
             }
@@ -190,33 +193,23 @@ impl SharedInvoke {
             }
         };
         if hit {
-            return Looked::Hit(kept.hit(&call.request, now, (self.load)()));
+            return Looked::Hit(kept.hit(&ask.call.request, now, (self.load)()));
         }
-        let asked = wants.no_cache || age < kept.life.fresh_for;
+        let asked = wants.no_cache || (age < kept.life.fresh_for && !kept.life.always_validate);
         Looked::Go(Some(Arc::clone(kept)), if asked { Forwarded::Request } else { Forwarded::Stale })
     }
 
     /// A second look, for what has come since the first.
-    fn fresh(&self, call: &Invocation, sharing: &Sharing, wants: &Directives) -> Option<Reply> {
-        sharing.cache.as_ref()?;
-        let found = self.core.store.find(sharing.key, call.request.headers());
+    fn fresh(&self, ask: Ask<'_>) -> Option<Reply> {
+        ask.sharing.cache.as_ref()?;
+        let found = self.core.store.find(ask.sharing.key, ask.call.request.headers());
         let kept = found.kept.ok()?;
         let now = Instant::now();
-        if kept.life.standing(kept.age(now), wants) != Standing::Fresh {
+        if kept.life.standing(kept.age(now), ask.wants) != Standing::Fresh {
             return None;
         }
         self.core.metrics.hit.increment(1);
-        Some(kept.hit(&call.request, now, (self.load)()))
-    }
-
-    fn turn(
-        &self,
-        found: &Found,
-        call: &Invocation,
-        sharing: &Sharing,
-        (coalesce, wants): (&Coalesce, &Directives),
-    ) -> Turn<Reply> {
-        self.core.flights.turn(found.place, coalesce, || self.fresh(call, sharing, wants))
+        Some(kept.hit(&ask.call.request, now, (self.load)()))
     }
 
     fn job(
@@ -297,7 +290,7 @@ impl SharedInvoke {
     }
 
     /// Fetches a newer reply, unless somebody does already, has just failed to, or there is no room.
-    fn refresh(&self, found: &Found, kept: &Arc<Kept>, call: &Invocation, sharing: &Sharing, wants: &Directives) {
+    fn refresh(&self, found: &Found, kept: &Arc<Kept>, Ask { call, sharing, wants }: Ask<'_>) {
         let Some(again) = copy(call, sharing) else { return };
         if self.core.stop.is_cancelled() || !kept.begin_refresh(Instant::now()) {
             return;
@@ -323,6 +316,15 @@ impl SharedInvoke {
             drop(watching);
         });
     }
+}
+
+/// A call that looks for what it may share.
+#[derive(Clone, Copy)]
+struct Ask<'a> {
+    call: &'a Invocation,
+    sharing: &'a Sharing,
+    /// What the request says about caches, if the route obeys it.
+    wants: &'a Directives,
 }
 
 enum Looked {

@@ -134,7 +134,9 @@ mod tests {
 
     use super::*;
 
-    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+    type Pairs<'a> = &'a [(&'static str, &'a str)];
+
+    fn headers(pairs: Pairs<'_>) -> HeaderMap {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_somebodys_own_is_shared_with_nobody() {
-        let table: [(u16, &[(&str, &str)], bool); 16] = [
+        let table: [(u16, Pairs<'_>, bool); 16] = [
             (200, &[], true),
             (200, &[("cache-control", "public, max-age=9")], true),
             (200, &[("cache-control", "max-age=0")], true),

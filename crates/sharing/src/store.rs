@@ -158,14 +158,9 @@ impl Entry {
 /// Entries go when they are good for nothing any more. Whether they are fresh is judged elsewhere, by tokio's clock.
 struct Worth;
 
+#[allow(clippy::disallowed_types, reason = "the cache's own clock, for housekeeping alone")]
 impl Expiry<SharingKey, Entry> for Worth {
-    fn expire_after_create(
-        &self,
-        _: &SharingKey,
-        entry: &Entry,
-        #[allow(clippy::disallowed_types, reason = "the cache's own clock, for housekeeping alone")]
-        _: std::time::Instant,
-    ) -> Option<Duration> {
+    fn expire_after_create(&self, _: &SharingKey, entry: &Entry, _: std::time::Instant) -> Option<Duration> {
         Some(entry.worth())
     }
 
@@ -173,7 +168,6 @@ impl Expiry<SharingKey, Entry> for Worth {
         &self,
         _: &SharingKey,
         entry: &Entry,
-        #[allow(clippy::disallowed_types, reason = "the cache's own clock, for housekeeping alone")]
         _: std::time::Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {

@@ -185,9 +185,7 @@ impl HttpBody for Reader {
             Some(End::Rest(rest)) => {
                 let rest = rest.take();
                 drop(state);
-                return match this.rest.insert(rest.unwrap_or_default()) {
-                    rest => Pin::new(rest).poll_frame(cx),
-                };
+                return Pin::new(this.rest.insert(rest.unwrap_or_default())).poll_frame(cx);
             }
         };
         this.ended = true;

@@ -76,7 +76,7 @@ mod tests {
             largest: 5,
             timeout: Some(second * 6),
         };
-        let empty = Sharing { coalesce: None, cache: None, timeout: None, ..full.clone() };
+        let empty = Sharing { coalesce: None, cache: None, timeout: None, ..full };
         for sharing in [full.clone(), empty] {
             assert_eq!(sharing_in(sharing_out(&sharing).unwrap()).unwrap(), sharing);
         }

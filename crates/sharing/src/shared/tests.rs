@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use http_body::Frame;
 use http_body_util::BodyExt as _;
-use onrush_invoke::{BodyError, Caching, SharingKey, Target};
+use onrush_invoke::{BodyError, Caching, Coalesce, SharingKey, Target};
 use onrush_types::{FunctionName, Revision, VersionNumber};
 use tokio::{
     sync::mpsc,
@@ -31,6 +31,9 @@ type Does = Box<
         + Send
         + Sync,
 >;
+
+/// Headers.
+type Pairs = &'static [(&'static str, &'static str)];
 
 /// A function that does what a test says, and counts.
 struct Function {
@@ -58,7 +61,7 @@ impl Function {
     }
 
     /// Takes 100 ms and answers with its call's number and these headers.
-    fn slow(headers: &'static [(&'static str, &'static str)]) -> Arc<Self> {
+    fn slow(headers: Pairs) -> Arc<Self> {
         Self::new(move |index, _| async move {
             sleep(Duration::from_millis(100)).await;
             Ok(response(200, headers, &format!("reply {index}")))

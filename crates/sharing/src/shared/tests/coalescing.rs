@@ -190,7 +190,7 @@ async fn a_panic_releases_a_new_leader() {
 
 #[tokio::test(start_paused = true)]
 async fn what_is_somebodys_own_is_not_shared_and_not_waited_for_again() {
-    let own: [&'static [(&str, &str)]; 4] = [
+    let own: [Pairs; 4] = [
         &[("set-cookie", "id=1"), ("cache-control", "public, max-age=60")],
         &[("cache-control", "private, max-age=60")],
         &[("cache-control", "no-store")],

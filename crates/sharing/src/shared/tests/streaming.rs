@@ -5,10 +5,7 @@ use super::*;
 type Sent = mpsc::Sender<Result<Bytes, BodyError>>;
 
 /// Streams what a test sends; each call gets a body of its own.
-fn streaming(
-    headers: &'static [(&'static str, &'static str)],
-    length: Option<u64>,
-) -> (Arc<Function>, mpsc::Receiver<Sent>) {
+fn streaming(headers: Pairs, length: Option<u64>) -> (Arc<Function>, mpsc::Receiver<Sent>) {
     let (bodies, taken) = mpsc::channel(100);
     let function = Function::new(move |_, _| {
         let bodies = bodies.clone();
