@@ -41,8 +41,7 @@ pub trait Policy {
     fn place(&mut self, gateway: usize, truth: &Truth, random: &mut dyn FnMut() -> u64) -> Decision;
 
     /// Where a call goes after these answered.
-    fn settle(&mut self, gateway: usize, few: &Few, truth: &Truth, random: &mut dyn FnMut() -> u64) -> usize {
-        let _ = (few, truth, random);
+    fn settle(&mut self, gateway: usize, _few: &Few, _truth: &Truth, _random: &mut dyn FnMut() -> u64) -> usize {
         gateway
     }
 
@@ -52,19 +51,13 @@ pub trait Policy {
     }
 
     /// A call was sent.
-    fn sent(&mut self, gateway: usize, node: usize) {
-        let _ = (gateway, node);
-    }
+    fn sent(&mut self, _gateway: usize, _node: usize) {}
 
     /// A call is back.
-    fn answered(&mut self, gateway: usize, answered: &Answered) {
-        let _ = (gateway, answered);
-    }
+    fn answered(&mut self, _gateway: usize, _answered: &Answered) {}
 
     /// A node that was asked has said this.
-    fn told(&mut self, gateway: usize, node: usize, report: Report, now: u64) {
-        let _ = (gateway, node, report, now);
-    }
+    fn told(&mut self, _gateway: usize, _node: usize, _report: Report, _now: u64) {}
 
     /// How often [`Policy::tick`] comes, in seconds.
     fn interval(&self) -> Option<f64> {
@@ -72,9 +65,7 @@ pub trait Policy {
     }
 
     /// Every interval, everybody hears everything.
-    fn tick(&mut self, truth: &Truth) {
-        let _ = truth;
-    }
+    fn tick(&mut self, _truth: &Truth) {}
 }
 
 /// All of them, by name.

@@ -59,8 +59,13 @@ fn off(value: f64, expected: f64) -> f64 {
 
 /// How many calls make a number sure: the slower a queue forgets, the more.
 fn calls(load: f64, choices: u32, slots: usize, effort: Effort) -> u64 {
-    let memory = if choices == 1 { (1.0 - load.sqrt()).powi(-2) / slots as f64 } else { 1.0 / (1.0 - load) };
-    effort.of((800_000.0 + 5_000.0 * memory) as u64)
+    let memory = (1.0 - load.sqrt()).powi(-2);
+    let more = match (choices, slots) {
+        (1, 1) => 5_000.0 * memory,
+        (1, _) => 12_000.0 * memory,
+        _ => 100_000.0 / (1.0 - load),
+    };
+    effort.of((800_000.0 + more) as u64)
 }
 
 fn runs(load: f64, choices: u32, slots: usize, effort: Effort) -> Vec<Outcome> {
@@ -113,7 +118,9 @@ pub fn report(effort: Effort) -> (String, bool) {
         Table::new(&["number, in service times", "table", "theory", "simulated", "sim / theory", "table / theory"]);
     let (mut worst, mut odd) = (0.0_f64, Vec::new());
     for check in &checks {
-        let error = off(check.simulated.mean, check.theory);
+        // With fewer calls than usual, what the runs themselves are not sure of is no error.
+        let unsure = effort.percent < 100 && (check.simulated.mean - check.theory).abs() <= check.simulated.half;
+        let error = if unsure { 0.0 } else { off(check.simulated.mean, check.theory) };
         worst = worst.max(error);
         // The table is rounded: half of its last digit is no error.
         let rounding = if check.table >= 10.0 { 0.05 } else { 0.005 };
