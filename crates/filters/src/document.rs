@@ -134,7 +134,12 @@ mod tests {
         for filter in documentation() {
             let plain = example(filter.example);
             assert_eq!(plain.filter, filter.name);
-            assert_eq!(Stack::compile(&[plain.clone()], &Gateways::default()).err(), None, "{}", filter.name);
+            assert_eq!(
+                Stack::compile(std::slice::from_ref(&plain), &Gateways::default()).err(),
+                None,
+                "{}",
+                filter.name
+            );
             for parameter in filter.parameters {
                 let Some(default) = parameter.default.filter(|text| !text.starts_with('(')) else { continue };
                 let mut explicit = plain.clone();

@@ -147,7 +147,8 @@ impl Plan {
 
     pub(crate) fn share(&self, asked: &Asked<'_>) -> Share {
         let safe = matches!(asked.parts.method, Method::GET | Method::HEAD);
-        if !safe && !(asked.idempotent && self.body) {
+        let repeatable = asked.idempotent && self.body;
+        if !safe && !repeatable {
             return Share::Bypass(HeaderValue::from_static("onrush; fwd=method"));
         }
         let bypass = Share::Bypass(HeaderValue::from_static("onrush; fwd=bypass"));

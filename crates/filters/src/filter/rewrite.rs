@@ -156,9 +156,9 @@ impl Rewrite {
                 Cow::Owned(new) => new,
             },
             Self::Template(pieces) => {
-                let text = |piece| match piece {
-                    &Piece::Text(ref text) => text.as_str(),
-                    Piece::Parameter(name) => parameter(name).unwrap_or_default(),
+                let text = |piece: &Piece| match piece {
+                    Piece::Text(text) => text.clone(),
+                    Piece::Parameter(name) => parameter(name).unwrap_or_default().to_owned(),
                 };
                 pieces.iter().map(text).collect()
             }
