@@ -176,9 +176,13 @@ pub(crate) struct Open {
 
 impl Listeners {
     fn bind(settings: &Settings) -> anyhow::Result<Self> {
-        let peers = onrush_server::Config::peers();
+        // A connection is an open file, and so is much else that must not fail when connections are many.
+        onrush_server::raise_open_files();
+        let node = &settings.tune.node;
+        let peers = onrush_server::Config { max_connections: node.peer_connections, ..onrush_server::Config::peers() };
+        let api = onrush_server::Config { max_connections: node.api_connections, ..onrush_server::Config::operators() };
         let gateway = BoundServer::bind(settings.tune.gateway.server.clone(), settings.gateway);
-        let api = BoundServer::bind(onrush_server::Config::default(), settings.api);
+        let api = BoundServer::bind(api, settings.api);
         Ok(Self {
             gateway: gateway.context("--gateway")?,
             api: api.context("--api")?,

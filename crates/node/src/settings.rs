@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     net::SocketAddr,
+    num::NonZeroUsize,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -96,7 +97,9 @@ pub struct NodeConfig {
     /// Threads that run guests. 0 means one for each core.
     pub guest_threads: usize,
     /// Connections to the peer listener at once.
-    pub peer_connections: usize,
+    pub peer_connections: NonZeroUsize,
+    /// Connections to the API at once.
+    pub api_connections: NonZeroUsize,
     /// Whether compilation of guests runs in a child process that can be killed. Off in tests that embed a node.
     pub compile_in_child: bool,
 }
@@ -109,7 +112,8 @@ impl Default for NodeConfig {
             stop_grace: Duration::from_secs(10),
             io_threads: 0,
             guest_threads: 0,
-            peer_connections: 4_096,
+            peer_connections: onrush_server::Config::peers().max_connections,
+            api_connections: onrush_server::Config::operators().max_connections,
             compile_in_child: true,
         }
     }
