@@ -58,6 +58,7 @@ async fn serve(verb: Serve, guests: Handle) -> Result<(), Failure> {
     let artifact = artifact::read(&verb.file)?;
     let scratch = tempfile::Builder::new().prefix("onrush-serve-").tempdir()?;
     let config = onrush_gateway::Config::default();
+    onrush_server::raise_open_files();
     let server = BoundServer::bind(config.server.clone(), verb.addr);
     let server = server.map_err(|error| Failure::new(Code::Conflict, format!("--addr: {error}")))?;
     let one = tokio::select! {
