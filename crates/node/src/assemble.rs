@@ -87,7 +87,7 @@ impl Node {
         let introduction = Introduction::new(&dir, &settings.seeds, &OsEntropy)?;
         let routes = Routes::new(join_service(Arc::clone(&introduction)));
         let foundation = Foundation {
-            guests: GuestThreads::start(settings.tune.node.guest_threads)?,
+            guests: GuestThreads::start(settings.tune.node.guest_threads, settings.tune.node.guest_niceness)?,
             name,
             dir,
             network,

@@ -71,6 +71,8 @@ pub struct Tune {
     pub router: onrush_router::Config,
     /// Function traffic.
     pub gateway: onrush_gateway::Config,
+    /// Shared executions and kept replies.
+    pub sharing: onrush_sharing::Config,
     /// gRPC and REST.
     pub api: onrush_api::Config,
     /// Wasm engines and pools.
@@ -96,6 +98,8 @@ pub struct NodeConfig {
     pub io_threads: usize,
     /// Threads that run guests. 0 means one for each core.
     pub guest_threads: usize,
+    /// How much guests give way to the rest of the node when both want a core: 0, not at all, to 19, as in nice(1).
+    pub guest_niceness: u8,
     /// Connections to the peer listener at once.
     pub peer_connections: NonZeroUsize,
     /// Connections to the API at once.
@@ -112,6 +116,7 @@ impl Default for NodeConfig {
             stop_grace: Duration::from_secs(10),
             io_threads: 0,
             guest_threads: 0,
+            guest_niceness: 5,
             peer_connections: onrush_server::Config::peers().max_connections,
             api_connections: onrush_server::Config::operators().max_connections,
             compile_in_child: true,
