@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     filter::{Wrong, rate_limit::Reach, wrong},
-    value::Name,
+    value::{List, Name},
 };
 
 /// The largest reply that may be shared, and what is shared where nobody says so.
@@ -38,12 +38,12 @@ pub(crate) struct Question {
 
 impl Question {
     pub(crate) fn build(
-        vary: Option<Vec<Name>>,
+        vary: Option<List<Name>>,
         scope: Option<Reach>,
         largest: Option<ByteSize>,
         (body, host): (Option<bool>, Option<bool>),
     ) -> Result<Self, Vec<Wrong>> {
-        let mut vary: Option<Vec<_>> = vary.map(|names| names.into_iter().map(|name| name.0).collect());
+        let mut vary: Option<Vec<_>> = vary.map(|names| names.0.into_iter().map(|name| name.0).collect());
         if let Some(names) = &mut vary {
             if names.len() > MOST_VARY || names.contains(&VARY) {
                 return Err(vec![wrong("vary", format!("names of request headers, at most {MOST_VARY}"))]);

@@ -1,10 +1,13 @@
 //! How rates, times, networks and names of headers are written.
 
-use std::{net::IpAddr, num::NonZeroU32, time::Duration};
+use std::{fmt, marker::PhantomData, net::IpAddr, num::NonZeroU32, time::Duration};
 
 use http::HeaderName;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, IntoDeserializer, SeqAccess, Visitor, value::SeqAccessDeserializer},
+};
 
 /// So many in a time: `100/s`, `5/m`, `1000/10s`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +111,40 @@ impl Name {
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
+/// `"a"` or `["a", "b"]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct List<T>(pub(crate) Vec<T>);
+
+impl<T> Default for List<T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrSeveral(PhantomData))
+    }
+}
+
+struct OneOrSeveral<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for OneOrSeveral<T> {
+    type Value = List<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a list")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(List(vec![T::deserialize(text.into_deserializer())?]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, several: A) -> Result<Self::Value, A::Error> {
+        Vec::deserialize(SeqAccessDeserializer::new(several)).map(List)
     }
 }
 

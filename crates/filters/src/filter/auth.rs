@@ -16,7 +16,7 @@ use super::{Filter, Parameter, Wrong, wrong};
 use crate::{
     key::{Caller, Hasher},
     stack::{Gateways, Stop},
-    value::Name,
+    value::{List, Name},
 };
 
 /// More keys than this belong into tokens.
@@ -26,7 +26,7 @@ const MOST_KEYS: usize = 1_024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     #[serde(default)]
-    keys: Vec<Digest>,
+    keys: List<Digest>,
     #[serde(default = "header")]
     header: Name,
     jwt: Option<jwt::Settings>,
@@ -92,7 +92,7 @@ impl Filter for Auth {
     type Settings = Settings;
 
     fn build(settings: Settings, _: &Gateways) -> Result<Self, Vec<Wrong>> {
-        let Settings { keys, header: Name(header), jwt, forward } = settings;
+        let Settings { keys: List(keys), header: Name(header), jwt, forward } = settings;
         if keys.is_empty() && jwt.is_none() {
             return Err(vec![wrong("keys", "give `keys`, `jwt` or both: without them nobody is let in")]);
         }

@@ -10,7 +10,7 @@ use super::{Filter, Parameter, Wrong, rate_limit::Reach};
 use crate::{
     sharing::Question,
     stack::Gateways,
-    value::{Name, Time},
+    value::{List, Name, Time},
 };
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -23,7 +23,7 @@ pub(crate) struct Settings {
     obey_request: bool,
     #[serde(default = "hit_for_miss")]
     hit_for_miss: Time,
-    vary: Option<Vec<Name>>,
+    vary: Option<List<Name>>,
     scope: Option<Reach>,
     largest: Option<ByteSize>,
     body: Option<bool>,

@@ -16,7 +16,7 @@ use crate::{
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
-    to: String,
+    to: To,
     #[serde(default)]
     weight: Percent,
     #[serde(default)]
@@ -36,6 +36,23 @@ impl<'de> Deserialize<'de> for Percent {
         }
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and 10000")]
         Ok(Self((percent * 100.0).round() as u64))
+    }
+}
+
+/// An alias, or a version with or without quotes.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum To {
+    Version(u64),
+    Alias(String),
+}
+
+impl To {
+    fn text(&self) -> String {
+        match self {
+            Self::Version(number) => number.to_string(),
+            Self::Alias(text) => text.clone(),
+        }
     }
 }
 
@@ -106,7 +123,7 @@ impl Filter for Canary {
     type Settings = Settings;
 
     fn build(settings: Settings, _: &Gateways) -> Result<Self, Vec<Wrong>> {
-        let to = settings.to.parse().map_err(|error| vec![wrong("to", format!("{error}"))])?;
+        let to = settings.to.text().parse().map_err(|error| vec![wrong("to", format!("{error}"))])?;
         if settings.weight.0 == 0 && settings.header.is_none() {
             return Err(vec![wrong(
                 "weight",

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     sharing::Question,
     stack::Gateways,
-    value::{Name, Time},
+    value::{List, Name, Time},
 };
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -27,7 +27,7 @@ pub(crate) struct Settings {
     share_errors: bool,
     #[serde(default = "lock_age")]
     lock_age: Time,
-    vary: Option<Vec<Name>>,
+    vary: Option<List<Name>>,
     scope: Option<Reach>,
     largest: Option<ByteSize>,
     body: Option<bool>,

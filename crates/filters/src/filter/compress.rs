@@ -25,21 +25,21 @@ use tower_http::{
 };
 
 use super::{Filter, Parameter, Wrong, wrong};
-use crate::stack::Gateways;
+use crate::{stack::Gateways, value::List};
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) struct Settings {
     #[serde(default = "algorithms")]
-    algorithms: Vec<Algorithm>,
+    algorithms: List<Algorithm>,
     #[serde(default)]
     level: Level,
     #[serde(default = "min_size")]
     min_size: ByteSize,
 }
 
-fn algorithms() -> Vec<Algorithm> {
-    vec![Algorithm::Zstd, Algorithm::Br, Algorithm::Gzip]
+fn algorithms() -> List<Algorithm> {
+    List(vec![Algorithm::Zstd, Algorithm::Br, Algorithm::Gzip])
 }
 
 fn min_size() -> ByteSize {
@@ -98,7 +98,7 @@ impl Filter for Compress {
     type Settings = Settings;
 
     fn build(settings: Settings, _: &Gateways) -> Result<Self, Vec<Wrong>> {
-        if settings.algorithms.is_empty() {
+        if settings.algorithms.0.is_empty() {
             return Err(vec![wrong("algorithms", "name at least one of \"zstd\", \"br\" and \"gzip\"")]);
         }
         let Ok(min_size) = u16::try_from(settings.min_size.as_u64()) else {
@@ -129,7 +129,7 @@ impl Compress {
             let response = response.take().unwrap_or_default();
             std::future::ready(Ok::<_, std::convert::Infallible>(response))
         });
-        let allows = |algorithm| self.settings.algorithms.contains(&algorithm);
+        let allows = |algorithm| self.settings.algorithms.0.contains(&algorithm);
         let level = match self.settings.level {
             Level::Fast => CompressionLevel::Fastest,
             Level::Default => CompressionLevel::Default,

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::{Filter, Parameter, Wrong, wrong};
 use crate::{
     stack::Gateways,
-    value::{Name, Texts, Time},
+    value::{List, Name, Texts, Time},
 };
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -28,7 +28,7 @@ pub(crate) struct Settings {
     #[serde(default)]
     headers: Texts,
     #[serde(default)]
-    expose: Vec<Name>,
+    expose: List<Name>,
     #[serde(default)]
     credentials: bool,
     #[serde(default = "max_age")]
@@ -137,7 +137,7 @@ impl Filter for Cors {
         };
         let methods = list("methods", settings.methods.into_vec(), |text| Method::from_bytes(text.as_bytes()).is_ok());
         let headers = list("headers", settings.headers.into_vec(), |text| Name::parse(text).is_ok());
-        let expose = settings.expose.iter().map(|name| name.0.as_str().to_owned()).collect();
+        let expose = settings.expose.0.iter().map(|name| name.0.as_str().to_owned()).collect();
         let expose = list("expose", expose, |_| true);
         if !found.is_empty() {
             return Err(found);

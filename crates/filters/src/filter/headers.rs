@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::{Filter, Parameter, Wrong, wrong};
 use crate::{
     stack::Gateways,
-    value::{Name, Texts},
+    value::{List, Name, Texts},
 };
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
@@ -28,7 +28,7 @@ struct Written {
     #[serde(default)]
     add: BTreeMap<String, Texts>,
     #[serde(default)]
-    remove: Vec<String>,
+    remove: List<String>,
 }
 
 /// More than this is a program.
@@ -91,7 +91,7 @@ fn compile(side: &str, written: Written, found: &mut Vec<Wrong>) -> Edits {
             None
         }
     };
-    edits.remove = written.remove.iter().filter_map(|text| name("remove", text)).collect();
+    edits.remove = written.remove.0.iter().filter_map(|text| name("remove", text)).collect();
     let set = written.set.iter().filter_map(|(text, value)| Some((name("set", text)?, value.clone())));
     let set: Vec<_> = set.collect();
     let add = written.add.into_iter().filter_map(|(text, values)| Some((name("add", &text)?, values.into_vec())));

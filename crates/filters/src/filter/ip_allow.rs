@@ -7,7 +7,10 @@ use onrush_types::Code;
 use serde::Deserialize;
 
 use super::{Filter, Parameter, Wrong, wrong};
-use crate::{stack::Gateways, value::Network};
+use crate::{
+    stack::Gateways,
+    value::{List, Network},
+};
 
 /// More networks than this belong into a firewall.
 const MOST: usize = 1_024;
@@ -16,9 +19,9 @@ const MOST: usize = 1_024;
 #[serde(deny_unknown_fields)]
 pub(crate) struct Settings {
     #[serde(default)]
-    allow: Vec<Network>,
+    allow: List<Network>,
     #[serde(default)]
-    deny: Vec<Network>,
+    deny: List<Network>,
 }
 
 /// The filter.
@@ -47,10 +50,10 @@ impl Filter for IpAllow {
     type Settings = Settings;
 
     fn build(settings: Settings, _: &Gateways) -> Result<Self, Vec<Wrong>> {
-        if settings.allow.is_empty() && settings.deny.is_empty() {
+        if settings.allow.0.is_empty() && settings.deny.0.is_empty() {
             return Err(vec![wrong("allow", "give `allow`, `deny` or both: without them everyone may come")]);
         }
-        let long = [("allow", settings.allow.len()), ("deny", settings.deny.len())];
+        let long = [("allow", settings.allow.0.len()), ("deny", settings.deny.0.len())];
         let long = long.into_iter().filter(|(_, length)| *length > MOST);
         let long: Vec<_> = long.map(|(name, len)| wrong(name, format!("at most {MOST} networks, not {len}"))).collect();
         if long.is_empty() { Ok(Self(settings)) } else { Err(long) }
@@ -60,7 +63,7 @@ impl Filter for IpAllow {
 impl IpAllow {
     pub(crate) fn check(&self, client: IpAddr) -> Result<(), InvokeError> {
         let among = |networks: &[Network]| networks.iter().any(|network| network.contains(client));
-        let Settings { allow, deny } = &self.0;
+        let Settings { allow: List(allow), deny: List(deny) } = &self.0;
         if !among(deny) && (allow.is_empty() || among(allow)) {
             return Ok(());
         }

@@ -10,7 +10,10 @@ use onrush_types::{Code, Origin};
 use serde::Deserialize;
 
 use super::{Filter, Parameter, Wrong, wrong};
-use crate::{stack::Gateways, value::Time};
+use crate::{
+    stack::Gateways,
+    value::{List, Time},
+};
 
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -20,7 +23,7 @@ pub(crate) struct Settings {
     #[serde(default = "backoff")]
     backoff: Time,
     #[serde(default = "causes")]
-    on: Vec<Cause>,
+    on: List<Cause>,
     #[serde(default = "budget")]
     budget: u32,
 }
@@ -33,8 +36,8 @@ fn backoff() -> Time {
     Time(Duration::from_millis(25))
 }
 
-fn causes() -> Vec<Cause> {
-    vec![Cause::Platform, Cause::Function]
+fn causes() -> List<Cause> {
+    List(vec![Cause::Platform, Cause::Function])
 }
 
 fn budget() -> u32 {
@@ -101,7 +104,7 @@ impl Filter for Retry {
         if settings.backoff.0 > Duration::from_secs(1) {
             found.push(wrong("backoff", "at most 1s"));
         }
-        if settings.on.is_empty() {
+        if settings.on.0.is_empty() {
             found.push(wrong("on", "name at least one of \"platform\", \"function\" and \"5xx\""));
         }
         if !(1..=100).contains(&settings.budget) {
@@ -142,7 +145,7 @@ impl Retry {
     }
 
     fn covers(&self, outcome: &Result<Reply, InvokeError>) -> bool {
-        let on = |cause| self.settings.on.contains(&cause);
+        let on = |cause| self.settings.on.0.contains(&cause);
         match outcome {
             Ok(reply) => reply.response.status().is_server_error() && on(Cause::Reply),
             Err(error) if error.origin == Origin::Function => error.code == Code::FunctionFailed && on(Cause::Function),
@@ -158,7 +161,8 @@ mod tests {
     use super::*;
 
     fn retry(on: &[Cause]) -> Retry {
-        let settings = Settings { attempts: 3, backoff: Time(Duration::from_millis(100)), on: on.to_vec(), budget: 10 };
+        let settings =
+            Settings { attempts: 3, backoff: Time(Duration::from_millis(100)), on: List(on.to_vec()), budget: 10 };
         Retry::build(settings, &Gateways::default()).unwrap()
     }
 

@@ -62,6 +62,19 @@ fn every_wrong_field_is_named_by_its_place() {
 }
 
 #[test]
+fn one_needs_no_list_and_a_version_no_quotes() {
+    let filters = json!([
+        { "use": "ip-allow", "allow": "10.0.0.0/8" },
+        { "use": "compress", "algorithms": "gzip" },
+        { "use": "cache", "vary": "accept-language" },
+        { "use": "retry", "on": "5xx" },
+        { "use": "canary", "to": 7, "weight": 0.5 },
+    ]);
+    assert_eq!(places(&filters, true, &[]), [""; 0]);
+    assert_eq!(places(&json!([{ "use": "ip-allow", "allow": "10.0.0.0/99" }]), true, &[]), ["filters[0].allow"]);
+}
+
+#[test]
 fn a_misspelt_name_is_answered_with_the_right_one() {
     let why = |filters: Value| {
         let filters: Vec<_> = serde_json::from_value(filters).unwrap();
