@@ -92,7 +92,7 @@ fn check(catalog: &Catalog, name: &RouteName, spec: &RouteSpec) -> Result<(), Ap
         }
     }
     let code = if problems.is_empty() { Code::NotFound } else { Code::BadRequest };
-    let named = problems.iter().any(|(place, _)| place == "qualifier");
+    let named = function.is_some() && problems.iter().any(|(place, _)| place == "qualifier");
     if version.is_none() && !named {
         problems.push(missing(&target, function, &spec.qualifier));
     }

@@ -88,6 +88,10 @@ async fn what_a_route_points_to_must_be_there() {
     let also_wrong = wish(json!({ "path": "/", "function": "hello", "filters": [{ "use": "no-such-filter" }] }));
     let why = refused(&bench, also_wrong, Code::BadRequest).await;
     assert!(why.contains("filters[0].use: ") && why.contains("function: "), "{why}");
+    let mut alias = nowhere.clone();
+    alias.spec.qualifier = Qualifier::Alias(label("live"));
+    let why = refused(&bench, alias, Code::BadRequest).await;
+    assert!(why.contains("qualifier: ") && why.contains("function: "), "{why}");
     put(&bench, false).await;
     let mut pinned = nowhere.clone();
     pinned.spec.qualifier = Qualifier::Version(VersionNumber(7));
