@@ -137,6 +137,19 @@ async fn who_has_no_key_is_401_and_the_function_need_not_see_it() {
 }
 
 #[tokio::test]
+async fn a_rate_per_key_is_for_who_is_known_and_no_stranger_uses_it_up() {
+    let hash = |key: &str| onrush_types::Digest(sha2::Sha256::digest(key).into()).to_string();
+    let filters = json!([
+        { "use": "rate-limit", "rate": "1/h", "per": "key" },
+        { "use": "auth", "keys": [hash("ann"), hash("bob")] },
+    ]);
+    let fixture = through(filters, echo).await;
+    for (key, status) in [("eve", 401), ("eve", 401), ("ann", 200), ("ann", 429), ("bob", 200), ("bob", 429)] {
+        assert_eq!(get(&fixture, "/r/x", &[("x-api-key", key)]).await.status, status, "{key}");
+    }
+}
+
+#[tokio::test]
 async fn a_place_is_held_to_the_replys_last_byte_and_then_free() {
     let fixture = through(json!([{ "use": "concurrency-limit", "limit": 1 }]), |_| async {
         let (sender, body) = crate::harness::channel();

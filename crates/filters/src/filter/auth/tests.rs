@@ -152,3 +152,28 @@ fn a_key_set_is_searched_by_the_key_s_name() {
         refusal(&auth, &signed(Some("strange"), 2));
     }
 }
+
+#[test]
+fn public_keys_verify_what_their_private_ones_signed() {
+    // Keys made for this test alone.
+    let (ec, rsa) = (include_bytes!("keys/ec.pem"), include_bytes!("keys/rsa.pem"));
+    let (ec_public, rsa_public) = (include_str!("keys/ec.pub.pem"), include_str!("keys/rsa.pub.pem"));
+    let (ec, rsa) = (EncodingKey::from_ec_pem(ec).unwrap(), EncodingKey::from_rsa_pem(rsa).unwrap());
+    let claims = json!({ "exp": now() + 60 });
+    for (name, algorithm, private, public) in [
+        ("ES256", Algorithm::ES256, &ec, ec_public),
+        ("RS256", Algorithm::RS256, &rsa, rsa_public),
+        ("PS384", Algorithm::PS384, &rsa, rsa_public),
+    ] {
+        let auth = auth(&json!({ "jwt": { "algorithm": name, "key": public } })).unwrap();
+        let signed = token(algorithm, private, &claims);
+        assert!(auth.check(&headers(&[("authorization", &signed)])).is_ok(), "{name}");
+        let (start, signature) = signed.rsplit_once('.').unwrap();
+        let flipped = if signature.starts_with('A') { "B" } else { "A" };
+        let forged = format!("{start}.{flipped}{}", &signature[1..]);
+        assert!(refusal(&auth, &headers(&[("authorization", &forged)])).contains("signature"), "{name}");
+        // The public key as the secret of an HMAC: the oldest trick.
+        let confused = token(Algorithm::HS256, &EncodingKey::from_secret(public.as_bytes()), &claims);
+        assert!(refusal(&auth, &headers(&[("authorization", &confused)])).contains("another algorithm"), "{name}");
+    }
+}
