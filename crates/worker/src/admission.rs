@@ -76,6 +76,7 @@ impl Admission {
                 target: config.delay_target,
                 interval: config.delay_interval,
                 patience: config.overload_patience,
+                longest: config.delay_limit,
             },
             overload_wait: config.overload_wait,
         };

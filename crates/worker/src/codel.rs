@@ -1,10 +1,11 @@
-//! What a queue that does not go away means: controlled delay, changed for bursts. Pure.
+//! What a queue that does not go away means: controlled delay, changed for bursts and for clients that wait for their
+//! replies. Pure.
 //!
 //! CoDel drops from a queue whose delay has been above a target for an interval. Here a queue like that is most often
-//! the burst for which one runs this platform: everybody in it can still be served in time. So a standing queue
-//! first only turns around (newest first: those who came last have the most time left), and calls are refused
-//! when the queue does not fall: when, for a while, as many come as are served. A burst falls at once; an overload does
-//! not. See `docs/adr/0011-a-burst-is-not-an-overload.md`.
+//! the burst for which one runs this platform, or a fixed number of clients of which each sends its next call when it has
+//! its reply: everybody in it can still be served in time. What such queues do not do is to grow. A queue that
+//! grows is turned around (newest first: those who came last have the most time left), and one that goes on growing, or
+//! stays very long, is an overload. See `docs/adr/0021-a-burst-is-not-an-overload.md`.
 
 use std::time::Duration;
 
@@ -20,8 +21,10 @@ pub(crate) struct Rules {
     pub(crate) target: Duration,
     /// How long a queue may be above the target before it stands.
     pub(crate) interval: Duration,
-    /// How long it may not fall before it is an overload.
+    /// How long it may grow before it is an overload.
     pub(crate) patience: Duration,
+    /// A delay so long that a queue which does not fall is an overload although it does not grow.
+    pub(crate) longest: Duration,
 }
 
 /// What a queue is.
@@ -30,7 +33,7 @@ pub(crate) enum Mode {
     /// First come, first served.
     Calm,
     /// Newest first.
-    Standing,
+    Growing,
     /// Only a short queue, the rest is refused.
     Overload,
 }
@@ -44,9 +47,9 @@ pub(crate) struct Delay {
     looked: Instant,
     came: u32,
     started: u32,
-    /// Looks in a row that did not find it falling, and when that began.
-    not_falling: u32,
-    not_falling_since: Instant,
+    /// Looks in a row that found it bad, and when that began.
+    bad: u32,
+    bad_since: Instant,
     refused: Instant,
 }
 
@@ -58,8 +61,8 @@ impl Delay {
             looked: now,
             came: 0,
             started: 0,
-            not_falling: 0,
-            not_falling_since: now,
+            bad: 0,
+            bad_since: now,
             refused: now,
         }
     }
@@ -94,21 +97,19 @@ impl Delay {
         // A queue of slow calls has a delay that a quarter of one call explains.
         let above = oldest.is_some_and(|oldest| oldest > rules.target.max(service / 4));
         match self.mode {
-            Mode::Calm if above => {
+            Mode::Overload if now - self.refused >= rules.interval => self.become_calm(),
+            Mode::Overload => {}
+            Mode::Calm | Mode::Growing if !above => self.become_calm(),
+            Mode::Calm | Mode::Growing => {
                 let since = *self.above_since.get_or_insert_with(|| {
-                    (self.not_falling, self.not_falling_since) = (0, now);
+                    (self.bad, self.bad_since) = (0, now);
                     (self.looked, self.came, self.started) = (now, 0, 0);
                     now
                 });
                 if now - since >= rules.interval {
-                    self.mode = Mode::Standing;
+                    self.watch(rules, oldest.is_some_and(|oldest| oldest > rules.longest), now);
                 }
             }
-            Mode::Calm => self.above_since = None,
-            Mode::Standing if !above => self.become_calm(),
-            Mode::Standing => self.watch(rules, now),
-            Mode::Overload if now - self.refused >= rules.interval => self.become_calm(),
-            Mode::Overload => {}
         }
         self.mode
     }
@@ -117,18 +118,22 @@ impl Delay {
         (self.mode, self.above_since) = (Mode::Calm, None);
     }
 
-    fn watch(&mut self, rules: &Rules, now: Instant) {
+    fn watch(&mut self, rules: &Rules, very_long: bool, now: Instant) {
         // Where nothing was served nothing can be said.
         if now - self.looked < rules.interval || self.started == 0 {
             return;
         }
-        if self.came < self.started {
-            (self.not_falling, self.not_falling_since) = (0, now);
+        let (came, started) = (u64::from(self.came), u64::from(self.started));
+        // A tenth more than are served: clients that wait for their replies cannot keep that up.
+        let grows = came * 10 > started * 11;
+        self.mode = if grows { Mode::Growing } else { Mode::Calm };
+        if grows || very_long && came >= started {
+            self.bad += 1;
         } else {
-            self.not_falling += 1;
+            (self.bad, self.bad_since) = (0, now);
         }
         (self.looked, self.came, self.started) = (now, 0, 0);
-        if self.not_falling >= LOOKS && now - self.not_falling_since >= rules.patience {
+        if self.bad >= LOOKS && now - self.bad_since >= rules.patience {
             (self.mode, self.refused) = (Mode::Overload, now);
         }
     }
@@ -142,6 +147,7 @@ mod tests {
         target: Duration::from_millis(5),
         interval: Duration::from_millis(100),
         patience: Duration::from_secs(1),
+        longest: Duration::from_secs(10),
     };
 
     /// A queue that is served at one call per `service` and to which `arrivals(ms)` calls come in each millisecond.
@@ -177,12 +183,26 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_stands_and_is_served_to_the_last_call() {
+    fn a_burst_is_served_to_the_last_call() {
         for service in [1, 20, 300] {
             let modes = run(service, 400 * service, |ms| if ms == 0 { 300 } else { 0 });
-            let names: Vec<_> = modes.iter().map(|(_, mode)| *mode).collect();
-            assert_eq!(names, [Mode::Calm, Mode::Standing, Mode::Calm], "{service} ms: {modes:?}");
+            assert!(modes.iter().all(|(_, mode)| *mode != Mode::Overload), "{service} ms: {modes:?}");
         }
+    }
+
+    #[test]
+    fn clients_that_wait_for_their_replies_are_no_overload_however_many_they_are() {
+        // Each reply is followed by the next call: 64 calls of 20 ms wait all the time.
+        let modes = run(20, 30_000, |ms| if ms == 0 { 64 } else { u32::from(ms % 20 == 0) });
+        assert!(modes.iter().all(|(_, mode)| *mode != Mode::Overload), "{modes:?}");
+        assert_eq!(modes.last().unwrap().1, Mode::Calm, "and they take turns: {modes:?}");
+    }
+
+    #[test]
+    fn a_queue_that_is_very_long_and_does_not_fall_is_an_overload() {
+        let modes = run(20, 60_000, |ms| if ms == 0 { 1_000 } else { u32::from(ms % 20 == 0) });
+        let overload = modes.iter().find(|(_, mode)| *mode == Mode::Overload).unwrap().0;
+        assert!((10_000..13_000).contains(&overload), "{modes:?}");
     }
 
     #[test]

@@ -28,13 +28,17 @@ pub struct Config {
     /// A delay in a function's queue that is nobody's concern.
     #[serde(with = "humantime_serde")]
     pub delay_target: Duration,
-    /// How long the delay may be above that before the queue is turned around: newest first.
+    /// How long the delay may be above that before anybody asks whether the queue grows; one that does is turned around,
+    /// newest first.
     #[serde(with = "humantime_serde")]
     pub delay_interval: Duration,
-    /// How long such a queue may not fall before it is an overload. A burst that is over by then is served to its last
-    /// call; of an overload only `overload-wait` is kept and the rest refused.
+    /// How long a queue may grow before it is an overload. A burst that is over by then is served to its last call; of an
+    /// overload only `overload-wait` is kept and the rest refused.
     #[serde(with = "humantime_serde")]
     pub overload_patience: Duration,
+    /// A delay at which a queue that does not fall is an overload although it does not grow.
+    #[serde(with = "humantime_serde")]
+    pub delay_limit: Duration,
     /// How long calls may wait in the queue of a function of which more calls come than are served.
     #[serde(with = "humantime_serde")]
     pub overload_wait: Duration,
@@ -80,6 +84,7 @@ impl Default for Config {
             delay_target: Duration::from_millis(5),
             delay_interval: Duration::from_millis(100),
             overload_patience: Duration::from_secs(1),
+            delay_limit: Duration::from_secs(10),
             overload_wait: Duration::from_millis(20),
             memory_share: 85,
             memory_interval: Duration::from_millis(250),

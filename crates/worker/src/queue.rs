@@ -323,7 +323,7 @@ impl<W> Queue<W> {
                 waits.delay.refused(now);
             }
         }
-        let newest = mode == Mode::Standing || surplus > SHED_AT_ONCE;
+        let newest = mode == Mode::Growing || surplus > SHED_AT_ONCE;
         loop {
             let waits = self.waits.get(&id)?;
             let first = if newest { waits.new.last_key_value() } else { waits.new.first_key_value() };
