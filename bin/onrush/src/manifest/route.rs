@@ -143,9 +143,9 @@ pub(crate) fn filter_of(text: &str) -> Result<FilterUse, String> {
         if let Ok(parameters) = serde_json::from_str(text) {
             return used(parameters);
         }
-        let document: toml::Table =
-            toml::from_str(&format!("filter = {text}")).map_err(|error| error.message().to_owned())?;
-        let Some(toml::Value::Table(parameters)) = document.get("filter").cloned() else {
+        let document: Result<toml::Table, _> = toml::from_str(&format!("filter = {text}"));
+        let mut document = document.map_err(|error| error.message().to_owned())?;
+        let (Some(toml::Value::Table(parameters)), true) = (document.remove("filter"), document.is_empty()) else {
             return Err("is no table like { use = \"cache\", ttl = \"60s\" }".to_owned());
         };
         return used(object(parameters));
