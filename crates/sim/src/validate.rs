@@ -20,7 +20,10 @@ struct Check {
 
 /// A difference this small, in service times, is nothing: the tables have two decimals.
 const NOTHING: f64 = 0.005;
-/// The most that the simulator may be off.
+/// Runs of each cell, at least: the interval over them has to be worth something.
+const RUNS: u64 = 8;
+/// The most that the simulator may be off, where its own 95 % interval is not wider. (It is for the last thousandth of a
+/// queue that forgets slowly: few of its long waits have nothing to do with one another.)
 const TOLERANCE: f64 = 0.03;
 
 /// Load, choices, mean and p99 of the response: nodes of one slot.
@@ -52,6 +55,10 @@ const EIGHT: [(f64, u32, [f64; 4]); 9] = [
     (0.95, 3, [0.47, 0.07, 0.56, 0.88]),
 ];
 
+fn list(names: &[String]) -> String {
+    if names.is_empty() { "none".to_owned() } else { names.join("; ") }
+}
+
 fn off(value: f64, expected: f64) -> f64 {
     let difference = (value - expected).abs();
     if difference <= NOTHING { 0.0 } else { difference / expected.max(NOTHING) }
@@ -65,7 +72,7 @@ fn calls(load: f64, choices: u32, slots: usize, effort: Effort) -> u64 {
         (1, _) => 12_000.0 * memory,
         _ => 100_000.0 / (1.0 - load),
     };
-    effort.of((800_000.0 + more) as u64)
+    effort.of((200_000.0 + more / 4.0) as u64)
 }
 
 fn runs(load: f64, choices: u32, slots: usize, effort: Effort) -> Vec<Outcome> {
@@ -73,7 +80,7 @@ fn runs(load: f64, choices: u32, slots: usize, effort: Effort) -> Vec<Outcome> {
     // As many nodes as keep a queue in memory for many times the time in which it forgets.
     let nodes = if choices == 1 { 200 } else { 1_000 };
     let scenario = Scenario { nodes, slots, hop: 0.0, warm_up: calls / 2, ..Scenario::new(load, 1.0, calls) };
-    (0..effort.runs).map(|seed| run(&scenario, Fresh(choices), effort.seed + seed)).collect()
+    (0..RUNS.max(effort.runs)).map(|seed| run(&scenario, Fresh(choices), effort.seed + seed)).collect()
 }
 
 fn estimate(outcomes: &[Outcome], number: impl Fn(&Outcome) -> f64) -> Estimate {
@@ -116,12 +123,14 @@ pub fn report(effort: Effort) -> (String, bool) {
     }
     let mut text =
         Table::new(&["number, in service times", "table", "theory", "simulated", "sim / theory", "table / theory"]);
-    let (mut worst, mut odd) = (0.0_f64, Vec::new());
+    let (mut worst, mut odd, mut unsure) = (0.0_f64, Vec::new(), Vec::new());
     for check in &checks {
-        // With fewer calls than usual, what the runs themselves are not sure of is no error.
-        let unsure = effort.percent < 100 && (check.simulated.mean - check.theory).abs() <= check.simulated.half;
-        let error = if unsure { 0.0 } else { off(check.simulated.mean, check.theory) };
-        worst = worst.max(error);
+        let error = off(check.simulated.mean, check.theory);
+        if error > TOLERANCE && (check.simulated.mean - check.theory).abs() <= check.simulated.half {
+            unsure.push(check.what.clone());
+        } else {
+            worst = worst.max(error);
+        }
         // The table is rounded: half of its last digit is no error.
         let rounding = if check.table >= 10.0 { 0.05 } else { 0.005 };
         let wrong = (check.table - check.theory).abs() > rounding + TOLERANCE * check.theory;
@@ -143,11 +152,13 @@ pub fn report(effort: Effort) -> (String, bool) {
     }
     let good = worst <= TOLERANCE;
     let summary = format!(
-        "Largest difference of simulation from theory: {:.1} % ({}). Numbers where the table itself differs from theory by more \
+        "Largest difference of simulation from theory: {:.1} % ({}), not counting numbers whose own 95 % interval is wider \
+         and holds what theory says: {}.\n\nNumbers where the table itself differs from theory by more \
          than 3 % and its rounding: {}.\n\n",
         worst * 100.0,
         if good { "within the 3 % asked for" } else { "MORE than the 3 % asked for" },
-        if odd.is_empty() { "none".to_owned() } else { odd.join("; ") },
+        list(&unsure),
+        list(&odd),
     );
     (summary + &text.text(), good)
 }
