@@ -32,25 +32,25 @@ while (($#)); do
   esac
 done
 
-# Both programs with the profile that is shipped.
+# build PACKAGE...: with the profile that is shipped.
 build() {
   if [[ -n $binary ]]; then
     bench=$(dirname "$binary")/onrush-bench
     [[ -x $bench ]] || die "$bench is missing: build the package onrush-bench beside $binary"
     return
   fi
-  say "building onrush and the bench program for release"
-  cargo build --release --locked -p onrush -p onrush-bench
+  say "building for release: $*"
+  cargo build --release --locked "${@/#/--package=}"
   binary=$target/release/onrush bench=$target/release/onrush-bench
 }
 
 case $verb in
   list)
-    build
+    build onrush-bench
     exec "$bench" list
     ;;
   run | all)
-    build
+    build onrush onrush-bench
     # Thousands of connections on both sides.
     ulimit -n "$(ulimit -Hn)" || true
     wasmtime=$(wasmtime_binary)
@@ -58,7 +58,7 @@ case $verb in
       --results "$RESULTS" --root "$root"
     ;;
   report)
-    build
+    build onrush-bench
     exec "$bench" report --results "$RESULTS" --page "$PAGE"
     ;;
   *) sed -n '4,7s/^# *//p' "$0" >&2; exit 2 ;;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use rustix::thread::CpuSet;
 use serde::{Deserialize, Serialize};
 
@@ -36,27 +36,43 @@ pub(crate) fn pin(core: usize) -> anyhow::Result<()> {
     rustix::thread::sched_setaffinity(None, &set).context("pinning to a core")
 }
 
-/// Processor time of the whole machine so far, in ticks.
+/// Processor time so far, in ticks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Busy {
+    /// Of the whole machine, idle time included.
     all: u64,
-    stolen: u64,
-    nice: u64,
+    /// Of that: spent by anybody, other guests of the host included.
+    spent: u64,
+    /// Of that: by this program and by those that it started and that have ended.
+    own: u64,
 }
 
 impl Busy {
     pub(crate) fn now() -> anyhow::Result<Self> {
-        let text = fs::read_to_string("/proc/stat").context("/proc/stat")?;
-        let fields: Vec<u64> = text
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .skip(1)
-            .map(|field| field.parse().unwrap_or(0))
-            .collect();
-        ensure!(fields.len() >= 8, "/proc/stat is not understood");
-        Ok(Self { all: fields[..8].iter().sum(), nice: fields[1], stolen: fields[7] })
+        let machine = fs::read_to_string("/proc/stat").context("/proc/stat")?;
+        let own = fs::read_to_string("/proc/self/stat").context("/proc/self/stat")?;
+        Self::read(&machine, &own).context("/proc/stat is not understood")
+    }
+
+    fn read(machine: &str, own: &str) -> Option<Self> {
+        let numbers =
+            |text: &str| text.split_whitespace().map(|field| field.parse::<u64>().unwrap_or(0)).collect::<Vec<_>>();
+        let machine = numbers(machine.lines().next()?.strip_prefix("cpu ")?);
+        let all: u64 = machine.get(..8)?.iter().sum();
+        let idle = machine[3] + machine[4];
+        // The name may hold blanks and brackets: fields count from behind it. The state is a letter.
+        let (_, fields) = own.rsplit_once(')')?;
+        let fields = numbers(fields.trim_start().get(1..)?);
+        // User and system time, of the process and of its children that have ended.
+        let own = fields.get(10..14)?.iter().sum();
+        Some(Self { all, spent: all - idle, own })
+    }
+
+    /// The part of the machine that others had since then, in percent.
+    fn others_since(self, before: Self) -> f64 {
+        let all = self.all.saturating_sub(before.all).max(1);
+        let spent = self.spent.saturating_sub(before.spent);
+        ratio(spent.saturating_sub(self.own.saturating_sub(before.own)), all) * 100.0
     }
 }
 
@@ -71,7 +87,7 @@ pub(crate) struct Facts {
     /// What was measured.
     pub(crate) commit: String,
     pub(crate) versions: Vec<String>,
-    /// Percent of the machine that others had meanwhile: other guests of its host, and work at low priority.
+    /// Percent of the machine that others had meanwhile; a figure made on a busy machine is worth less.
     pub(crate) others_percent: f64,
     /// The load average at the end.
     pub(crate) load_average: String,
@@ -79,9 +95,7 @@ pub(crate) struct Facts {
 
 impl Facts {
     pub(crate) fn gather(bench: &Bench, before: Busy) -> anyhow::Result<Self> {
-        let after = Busy::now()?;
-        let all = after.all.saturating_sub(before.all).max(1);
-        let others = (after.stolen + after.nice).saturating_sub(before.stolen + before.nice);
+        let others = Busy::now()?.others_since(before);
         let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("unknown");
         let root = &bench.places.root;
@@ -94,7 +108,7 @@ impl Facts {
             date: said(Command::new("date").args(["-u", "+%Y-%m-%d"])),
             commit: if changed { format!("{commit}+") } else { commit },
             versions: versions(bench),
-            others_percent: (ratio(others, all) * 1000.0).round() / 10.0,
+            others_percent: (others * 10.0).round() / 10.0,
             load_average: fs::read_to_string("/proc/loadavg").unwrap_or_default().trim().to_owned(),
         })
     }
@@ -126,4 +140,23 @@ fn said(command: &mut Command) -> String {
 #[allow(clippy::cast_precision_loss, reason = "counts of a benchmark are far below 2^52")]
 pub(crate) fn ratio(a: u64, b: u64) -> f64 {
     a as f64 / b as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_are_what_neither_idles_nor_is_ours() {
+        let own = |ticks: u64| format!("1 (a b) c) R 1 2 3 4 5 6 7 8 9 10 {ticks} 0 0 0 20");
+        let before = Busy::read("cpu  100 0 0 100 0 0 0 0 0 0\n", &own(10)).unwrap();
+        let after = Busy::read("cpu  160 0 0 140 0 0 0 0 0 0\n", &own(50)).unwrap();
+        // 100 ticks went by: 60 were spent, 40 of them by us.
+        assert!((after.others_since(before) - 20.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn this_machine_is_understood() {
+        assert!(Busy::now().unwrap().spent > 0);
+    }
 }

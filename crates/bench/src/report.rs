@@ -84,7 +84,7 @@ pub(crate) fn one(record: &Record) -> String {
     let facts = &record.facts;
     let quick = if record.quick { ", **quick**: short rounds" } else { "" };
     text += &format!(
-        "- {}, commit {}, {} ({} cores), Linux {}{quick}. Others had {}% of the machine meanwhile (load average at the end {}). {}.\n",
+        "- {}, commit {}, {} ({} cores), Linux {}{quick}. Others had {} % of the machine meanwhile (load average at the end {}). {}.\n",
         facts.date,
         facts.commit,
         facts.processor,
@@ -140,10 +140,10 @@ mod tests {
 
     #[test]
     fn figures_go_between_the_markers_and_the_rest_stays() {
-        let page = format!("intro\n{BEGIN}\nold\n{END}\noutro\n");
+        let page = format!("intro\n{BEGIN}\nSTALE\n{END}\noutro\n");
         let new = renew(&page, &[record()]).unwrap();
         assert!(new.starts_with("intro\n") && new.ends_with("\noutro\n"), "{new}");
-        assert!(!new.contains("old") && new.contains("rate 2.51 x (quick)") && new.contains("bar met"), "{new}");
+        assert!(!new.contains("STALE") && new.contains("rate 2.51 x (quick)") && new.contains("bar met"), "{new}");
         assert_eq!(new.matches("never run").count(), row::ALL.len() - 1);
         assert_eq!(renew(&new, &[record()]).unwrap(), new, "writing it twice changes nothing");
     }

@@ -74,8 +74,8 @@ impl Etcd {
         Ok(Self { members, _root: root })
     }
 
-    /// The index of the leader, as one member sees it.
-    pub(crate) async fn leader(&self, bench: &Bench, asked: usize) -> anyhow::Result<usize> {
+    /// The index of the leader.
+    pub(crate) async fn leader(&self, bench: &Bench) -> anyhow::Result<usize> {
         for _ in 0..600 {
             for (index, member) in self.members.iter().enumerate().filter(|(_, member)| member.server.is_some()) {
                 let url = format!("{}/v3/maintenance/status", member.client);
@@ -88,7 +88,7 @@ impl Etcd {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        anyhow::bail!("etcd has no leader within 30 s (asked member {asked})")
+        anyhow::bail!("etcd has no leader within 30 s")
     }
 
     /// Starts a member that does not run.

@@ -7,7 +7,6 @@ use crate::{
     peers::wasmtime,
     record::Finding,
     rows::sides::{self, Side},
-    verdict::Claim,
 };
 
 const CONNECTIONS: usize = 64;
@@ -34,9 +33,8 @@ async fn beside(bench: &Bench, deploy: &[&str], serve: &[&str], goals: (f64, f64
     drop(sides);
     peer.stop().await;
     cluster.stop().await;
-    let claims = vec![Claim::at_least("rate beside `wasmtime serve`", "x", goals, medians.rate[0] / medians.rate[1])];
+    let claims = medians.beside(1, "`wasmtime serve`", goals);
     let mut notes = vec![sides::method(bench, CONNECTIONS)];
-    notes.push(format!("By processor time per request the ratio is {:.2}.", medians.cpu[1] / medians.cpu[0]));
     if !serve.is_empty() {
         notes.push(format!("The peer ran with `{}`.", serve.join(" ")));
     }

@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::Context as _;
 use http::Uri;
 
-use super::store::{Dialect, Writers, longest_gap};
+use super::{
+    cold,
+    store::{Dialect, Writers, longest_gap},
+};
 use crate::{
     bench::{Bench, say},
     load::{
@@ -66,6 +69,11 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<Finding> {
 async fn onrush(bench: &Bench, kills: usize) -> anyhow::Result<Seen> {
     let mut cluster = Cluster::start(bench, &Plan::of(bench, 3)).await?;
     cluster.deploy(bench, "hello", "hello", &["--idempotent"]).await?;
+    let component = std::fs::read(bench.guest("hello")?)?;
+    let mut digest = String::new();
+    for node in &cluster.nodes {
+        digest = cold::upload(bench, node, component.clone()).await?;
+    }
     let mut seen = Seen::default();
     for kill in 1..=kills {
         let leader = cluster.leader(bench, 0).await?;
@@ -74,7 +82,9 @@ async fn onrush(bench: &Bench, kills: usize) -> anyhow::Result<Seen> {
         let targets = stay.iter().map(|node| node.api()).collect();
         let urls = stay.iter().map(|node| format!("{}/function/hello", node.gateway()).parse::<Uri>());
         let urls = urls.collect::<Result<Vec<_>, _>>()?;
-        let writers = Writers { dialect: Dialect::OnrushRoute, targets, count: 8, digest: String::new(), run: kill };
+        let digest = digest.clone();
+        let writers = Writers { dialect: Dialect::OnrushRoute, targets, count: 8, digest, run: kill };
+        let writers = writers.with_what_there_is().await?;
         let stream = Stream { urls, rate: 200.0, from: Duration::ZERO, to: BEFORE + AFTER, connections: 500 };
         let pid = cluster.nodes[leader].running()?.pid();
         let (writes, calls, killed) =
@@ -111,7 +121,7 @@ async fn etcd(bench: &Bench, kills: usize) -> anyhow::Result<Seen> {
     let mut etcd = Etcd::start(bench).await?;
     let mut seen = Seen::default();
     for kill in 1..=kills {
-        let leader = etcd.leader(bench, 0).await?;
+        let leader = etcd.leader(bench).await?;
         let stay = etcd.members.iter().enumerate().filter(|(index, _)| *index != leader);
         let targets = stay.map(|(_, member)| member.client.clone()).collect();
         let writers = Writers { dialect: Dialect::Etcd, targets, count: 8, digest: String::new(), run: kill };

@@ -9,6 +9,7 @@ use crate::{
     process::Server,
     record::Table,
     report::number,
+    verdict::Claim,
 };
 
 /// One side: its label, its servers and what it is asked.
@@ -56,6 +57,22 @@ pub(crate) async fn measure(bench: &Bench, sides: &[Side<'_>]) -> anyhow::Result
         table.line(&cells);
     }
     Ok(Medians { rate, cpu, table })
+}
+
+impl Medians {
+    /// The first side beside another, by what a client sees and by what the processor is charged. On one core that nobody
+    /// else uses the two are the same; where others use it too, the second is the one to believe.
+    pub(crate) fn beside(&self, other: usize, peer: &str, goals: (f64, f64)) -> Vec<Claim> {
+        vec![
+            Claim::at_least(&format!("rate beside {peer}"), "x", goals, self.rate[0] / self.rate[other]),
+            Claim::at_least(
+                &format!("rate per second of processor time beside {peer}"),
+                "x",
+                goals,
+                self.cpu[other] / self.cpu[0],
+            ),
+        ]
+    }
 }
 
 /// How it was measured, for the page.

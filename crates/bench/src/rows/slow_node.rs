@@ -142,7 +142,7 @@ impl Seen {
             let (all, own) = inside.fold((0, 0), |(all, own), sample| (all + 1, own + u32::from(sample.node == 2)));
             f64::from(own) / f64::from(all.max(1))
         };
-        let before = share(Duration::from_secs(1).min(at), at);
+        let before = share(at / 3, at);
         let after = share(at + (end - at) / 2, end);
         let steps = (0..).map(|step| at + WINDOW * step).take_while(|step| *step + WINDOW <= end);
         // Single steps are noisy: three in a row on average below a fifth.

@@ -82,6 +82,15 @@ impl Writers {
         Ok(())
     }
 
+    /// The same writers with deploys, where the program under measurement has no routes.
+    pub(crate) async fn with_what_there_is(mut self) -> anyhow::Result<Self> {
+        if self.dialect == Dialect::OnrushRoute && self.try_one().await.is_err() {
+            self.dialect = Dialect::OnrushDeploy;
+        }
+        self.try_one().await?;
+        Ok(self)
+    }
+
     /// Everybody writes, one write after the other, for a while.
     pub(crate) async fn write(&self, time: Duration) -> anyhow::Result<Vec<Write>> {
         let (start, done) = (Instant::now(), Rc::new(RefCell::new(Vec::new())));

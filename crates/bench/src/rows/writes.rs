@@ -40,8 +40,8 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<Finding> {
     let etcd = Etcd::start(bench).await?;
     let apis: Vec<_> = cluster.nodes.iter().map(Node::api).collect();
     let clients: Vec<_> = etcd.members.iter().map(|member| member.client.clone()).collect();
-    let side = |label, dialect, targets, servers| Side {
-        label,
+    let side = |dialect, targets, servers| Side {
+        label: label(dialect),
         writers: Writers { dialect, targets, count: WRITERS, digest: digest.clone(), run: 0 },
         servers,
         rates: Vec::new(),
@@ -49,12 +49,13 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<Finding> {
         times: Vec::new(),
     };
     let mut sides = [
-        side("onrush, a route", Dialect::OnrushRoute, apis.clone(), cluster.servers()),
-        side("etcd, a key", Dialect::Etcd, clients, etcd.servers()),
-        side("onrush, a deploy", Dialect::OnrushDeploy, apis, cluster.servers()),
+        side(Dialect::OnrushRoute, apis.clone(), cluster.servers()),
+        side(Dialect::Etcd, clients, etcd.servers()),
+        side(Dialect::OnrushDeploy, apis, cluster.servers()),
     ];
-    for side in &sides {
-        side.writers.try_one().await?;
+    for side in &mut sides {
+        side.writers = side.writers.clone().with_what_there_is().await?;
+        side.label = label(side.writers.dialect);
     }
     for round in 1..=bench.rounds() {
         for side in &mut sides {
@@ -66,6 +67,14 @@ pub(crate) async fn run(bench: &Bench) -> anyhow::Result<Finding> {
     etcd.stop().await;
     cluster.stop().await;
     Ok(finding)
+}
+
+const fn label(dialect: Dialect) -> &'static str {
+    match dialect {
+        Dialect::OnrushRoute => "onrush, a route",
+        Dialect::OnrushDeploy => "onrush, a deploy",
+        Dialect::Etcd => "etcd, a key",
+    }
 }
 
 impl Side<'_> {
