@@ -11,12 +11,13 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::{
     runtime::Handle,
     task::{AbortHandle, JoinHandle},
+    time::Instant,
 };
 
 /// Nothing is known yet.
