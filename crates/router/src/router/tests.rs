@@ -455,9 +455,9 @@ async fn a_node_that_is_still_gone_is_asked_less_and_less_and_in_the_background(
 
 #[tokio::test(start_paused = true)]
 async fn a_full_gateway_asks_before_it_sends_to_nodes_that_it_knows_little_of() {
-    let cluster = cluster(20, true, Config { sampled: 7, ..Config::default() });
+    // With a budget for questions that does not end.
+    let cluster = cluster(20, true, Config { sampled: 7, ask_percent: 100, ..Config::default() });
     cluster.nodes[0].running.store(40, Ordering::SeqCst);
-    // Long calls, so that the budget for questions does not end.
     cluster.nodes.iter().for_each(|node| node.takes_ms.store(10, Ordering::SeqCst));
     for node in &cluster.nodes[2..] {
         node.running.store(30, Ordering::SeqCst);
@@ -468,7 +468,7 @@ async fn a_full_gateway_asks_before_it_sends_to_nodes_that_it_knows_little_of() 
         tokio::time::advance(Duration::from_secs(60)).await;
     }
     let seen = cluster.seen();
-    assert!(seen[1] > 10 && seen[2..].iter().sum::<usize>() < 60, "{seen:?}");
+    assert!(seen[1] > 8 && seen[2..].iter().sum::<usize>() < 60, "{seen:?}");
     let asked: u32 = cluster.nodes.iter().map(|node| node.asked()).sum();
     assert!(asked > 100, "{asked}");
     assert_eq!(cluster.nodes[0].asked(), 0, "this node is looked at, not asked");
