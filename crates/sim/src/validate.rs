@@ -72,7 +72,7 @@ fn calls(load: f64, choices: u32, slots: usize, effort: Effort) -> u64 {
         (1, _) => 12_000.0 * memory,
         _ => 100_000.0 / (1.0 - load),
     };
-    effort.of((200_000.0 + more / 4.0) as u64)
+    effort.of((800_000.0 + more / 4.0) as u64)
 }
 
 fn runs(load: f64, choices: u32, slots: usize, effort: Effort) -> Vec<Outcome> {
