@@ -26,7 +26,7 @@ struct Answer {
 
 /// Sends `REQUESTS` to these gateways, all at once.
 async fn storm(cluster: &Cluster, gateways: &[usize], path: &str) -> Vec<Answer> {
-    let client = || reqwest::Client::builder().http2_prior_knowledge().timeout(PATIENCE).build().unwrap();
+    let client = || reqwest::Client::builder().http2_prior_knowledge().timeout(PATIENCE).build().expect("a client");
     let clients: Vec<_> = gateways.iter().map(|_| (0..CONNECTIONS).map(|_| client()).collect::<Vec<_>>()).collect();
     let (mut calls, start) = (JoinSet::new(), Arc::new(Barrier::new(REQUESTS)));
     for request in 0..REQUESTS {
@@ -36,11 +36,11 @@ async fn storm(cluster: &Cluster, gateways: &[usize], path: &str) -> Vec<Answer>
         let start = Arc::clone(&start);
         calls.spawn(async move {
             start.wait().await;
-            let reply = client.get(url).send().await.unwrap();
+            let reply = client.get(url).send().await.expect("an answer");
             let status = reply.status().as_u16();
             let said = reply.headers().get("cache-status").and_then(|value| value.to_str().ok());
             let cache_status = said.unwrap_or_default().to_owned();
-            Answer { status, cache_status, body: reply.text().await.unwrap() }
+            Answer { status, cache_status, body: reply.text().await.expect("a whole body") }
         });
     }
     calls.join_all().await
@@ -96,7 +96,9 @@ async fn ten_thousand_identical_requests_cost_one_execution_per_gateway() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_identical_requests_cost_one_execution_in_the_whole_cluster() {
-    let cluster = cluster_with(&["coalesce lock-age=60s scope=cluster", "cache ttl=10m scope=cluster"]).await;
+    let cluster =
+        cluster_with(&["coalesce lock-age=60s scope=cluster host=false", "cache ttl=10m scope=cluster host=false"])
+            .await;
     let answers = storm(&cluster, &[0, 1, 2], "/shared?id&sleep=1500").await;
     let (drawn, kinds) = executions(&answers);
     assert_eq!(drawn.len(), 1, "{kinds:?}");

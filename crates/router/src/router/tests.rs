@@ -369,7 +369,8 @@ async fn a_burst_on_one_gateway_spreads_over_the_nodes() {
 
 #[tokio::test(start_paused = true)]
 async fn calls_of_other_gateways_count_as_reported_until_the_report_is_old() {
-    let cluster = cluster(3, false, Config::default());
+    // Without questions: in paused time their answers take no time, and nodes that were asked would look nearer.
+    let cluster = cluster(3, false, Config { ask_percent: 0, ..Config::default() });
     // Nodes 2 and 3 run; node 2 has fifty calls of others.
     cluster.nodes[1].running.store(50, Ordering::SeqCst);
     for _ in 0..40 {
@@ -378,10 +379,11 @@ async fn calls_of_other_gateways_count_as_reported_until_the_report_is_old() {
     assert!(cluster.seen()[1] <= 1, "once it has said so it gets nothing more: {:?}", cluster.seen());
     cluster.nodes[1].running.store(0, Ordering::SeqCst);
     tokio::time::advance(Duration::from_secs(60)).await;
-    for _ in 0..40 {
+    // What is not known of it is taken to be usual, and the usual load is an average that forgets that report too.
+    for _ in 0..1_000 {
         cluster.call(Body::from("x")).await.unwrap();
     }
-    assert!(cluster.seen()[1] > 5, "an old report is not held against it: {:?}", cluster.seen());
+    assert!(cluster.seen()[1] > 100, "an old report is not held against it: {:?}", cluster.seen());
 }
 
 #[tokio::test]

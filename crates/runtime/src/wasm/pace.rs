@@ -44,7 +44,11 @@ impl Pace {
     }
 
     /// Starts a call's work where it belongs.
-    pub(super) fn spawn(self: &Arc<Self>, work: impl Future<Output = ()> + Send + 'static, guests: &Handle) -> AbortHandle {
+    pub(super) fn spawn(
+        self: &Arc<Self>,
+        work: impl Future<Output = ()> + Send + 'static,
+        guests: &Handle,
+    ) -> AbortHandle {
         let timed = Box::pin(Timed { work, pace: Arc::clone(self), spent: 0, longest: 0 });
         match Handle::try_current() {
             Ok(here) if self.is_quick() => {
@@ -55,7 +59,7 @@ impl Pace {
     }
 
     fn is_quick(&self) -> bool {
-        self.typical.load(Ordering::Relaxed) <= self.quick
+        self.quick > 0 && self.typical.load(Ordering::Relaxed) <= self.quick
     }
 
     /// Two calls that end at the same moment may lose one of their figures, which is no harm.
@@ -182,9 +186,9 @@ mod tests {
         thread: ThreadId,
     }
 
-    fn guests() -> Guests {
+    async fn guests() -> Guests {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        let thread = runtime.block_on(runtime.spawn(async { std::thread::current().id() })).unwrap();
+        let thread = runtime.spawn(async { std::thread::current().id() }).await.unwrap();
         Guests { runtime, thread }
     }
 
@@ -211,7 +215,7 @@ mod tests {
 
     #[tokio::test]
     async fn quick_functions_stay_and_long_calls_move_to_the_guests() {
-        let (guests, here) = (guests(), std::thread::current().id());
+        let (guests, here) = (guests().await, std::thread::current().id());
         let pace = Arc::new(Pace::new(Duration::from_millis(50)));
         assert_eq!(threads(&pace, &guests, Duration::ZERO, 1).await, [guests.thread], "unknown: not here");
         while !pace.is_quick() {
@@ -225,7 +229,7 @@ mod tests {
 
     #[tokio::test]
     async fn never_means_never() {
-        let guests = guests();
+        let guests = guests().await;
         let pace = Arc::new(Pace::new(Duration::ZERO));
         for _ in 0..3 {
             assert_eq!(threads(&pace, &guests, Duration::ZERO, 1).await, [guests.thread]);
@@ -235,7 +239,7 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_has_moved_ends_with_its_task() {
-        let guests = guests();
+        let guests = guests().await;
         let pace = Arc::new(Pace::new(Duration::from_nanos(1)));
         pace.typical.store(0, Ordering::Relaxed);
         let (held, released) = oneshot::channel::<()>();
