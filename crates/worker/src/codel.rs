@@ -5,7 +5,7 @@
 //! the burst for which one runs this platform, or a fixed number of clients of which each sends its next call when it has
 //! its reply: everybody in it can still be served in time. What such queues do not do is to grow. A queue that
 //! grows is turned around (newest first: those who came last have the most time left), and one that goes on growing, or
-//! stays very long, is an overload. See `docs/adr/0021-a-burst-is-not-an-overload.md`.
+//! stays very long, is an overload. See `docs/adr/0011-a-burst-is-not-an-overload.md`.
 
 use std::time::Duration;
 
