@@ -104,6 +104,7 @@ fn line(text: &mut String, cells: &[&str]) {
 /// A number with three digits that mean something.
 pub(crate) fn number(value: f64) -> String {
     match value.abs() {
+        size if !size.is_finite() => "never".to_owned(),
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
         size if size >= 1.0 || size == 0.0 => {
@@ -156,5 +157,6 @@ mod tests {
     #[test]
     fn numbers_have_three_digits() {
         assert_eq!([1234.4, 12.34, 1.5, 0.0, 0.0312].map(number), ["1234", "12.3", "1.5", "0", "0.031"]);
+        assert_eq!(number(f64::NAN), "never");
     }
 }

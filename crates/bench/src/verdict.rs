@@ -1,6 +1,6 @@
 //! What was promised and whether it was kept.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Which way is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,8 +20,13 @@ pub(crate) struct Claim {
     pub(crate) better: Better,
     pub(crate) bar: f64,
     pub(crate) aim: f64,
-    /// What was measured.
+    /// What was measured. What never came about is no number, which JSON writes as null.
+    #[serde(deserialize_with = "number_or_null")]
     pub(crate) value: f64,
+}
+
+fn number_or_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 /// How a claim, or a row of them, ended. Ordered: the worst of several is the row's.
@@ -88,6 +93,13 @@ mod tests {
         let verdict = |value| Claim::at_most("p99", "ms", (2.0, 1.0), value).verdict();
         assert_eq!((verdict(2.01), verdict(2.0), verdict(1.0)), (Verdict::Missed, Verdict::Bar, Verdict::Aim));
         assert_eq!(verdict(f64::NAN), Verdict::Missed, "what was not measured is not met");
+    }
+
+    #[test]
+    fn what_never_came_about_survives_a_file_and_is_missed() {
+        let never = Claim::at_most("until", "s", (1.0, 0.2), f64::INFINITY);
+        let read: Claim = serde_json::from_str(&serde_json::to_string(&never).unwrap()).unwrap();
+        assert!(read.value.is_nan() && read.verdict() == Verdict::Missed);
     }
 
     #[test]
