@@ -158,7 +158,10 @@ async fn routes_are_set_listed_and_removed() {
     assert!(reply.changed);
     let shown = Route { namespace: "default".to_owned(), revision: reply.revision, ..route.clone() };
     assert_eq!(reply.route.as_ref(), Some(&shown));
-    assert_eq!(routes.list(ListRoutesRequest::default()).await.unwrap().into_inner().routes, std::slice::from_ref(&shown));
+    assert_eq!(
+        routes.list(ListRoutesRequest::default()).await.unwrap().into_inner().routes,
+        std::slice::from_ref(&shown)
+    );
     let name = || "thumb".to_owned();
     let one = DescribeRouteRequest { name: name(), ..DescribeRouteRequest::default() };
     assert_eq!(routes.describe(one.clone()).await.unwrap().into_inner(), shown);
