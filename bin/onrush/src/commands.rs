@@ -11,6 +11,7 @@ mod new;
 mod routes;
 mod serve;
 mod start;
+mod threads;
 
 use std::process::ExitCode;
 

@@ -94,7 +94,7 @@ pub struct NodeConfig {
     /// How long one stage of tasks may take to stop.
     #[serde(with = "humantime_serde")]
     pub stop_grace: Duration,
-    /// Threads for sockets, gRPC and gossip. 0 means a quarter of the cores, at least 2.
+    /// Threads for sockets, gRPC, gossip and quick functions. 0 means one for each core.
     pub io_threads: usize,
     /// Threads that run guests. 0 means one for each core.
     pub guest_threads: usize,

@@ -4,10 +4,7 @@ use std::path::Path;
 
 use onrush_node::{Node, Raw, Settings, telemetry};
 use rustix::process::{Signal, set_parent_process_death_signal};
-use tokio::{
-    runtime::Builder,
-    signal::unix::{SignalKind, signal},
-};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{args::Start, failure::Failure, output};
@@ -29,11 +26,7 @@ pub(super) fn run(verb: Start) -> Result<(), Failure> {
         Failure::Usage(problems.join("\n       "))
     })?;
     eprintln!("{WARNING}");
-    let threads = match settings.tune.node.io_threads {
-        0 => (std::thread::available_parallelism().map_or(1, usize::from) / 4).max(2),
-        threads => threads,
-    };
-    let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name("io").enable_all().build()?;
+    let runtime = super::threads::io_threads(settings.tune.node.io_threads)?;
     runtime.block_on(serve(settings))
 }
 
