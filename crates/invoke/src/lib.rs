@@ -11,6 +11,8 @@ mod invocation;
 mod reply;
 mod sharing;
 
+use std::pin::Pin;
+
 use async_trait::async_trait;
 
 pub use self::{
@@ -48,9 +50,16 @@ pub trait Ask: Send + Sync {
 /// Reads a worker's load on this node.
 pub type LoadNow = std::sync::Arc<dyn Fn() -> LoadReport + Send + Sync>;
 
-#[async_trait]
 impl<T: Invoke + ?Sized> Invoke for std::sync::Arc<T> {
-    async fn invoke(&self, call: Invocation) -> Result<Reply, InvokeError> {
-        (**self).invoke(call).await
+    // As `async_trait` would write it, without a box of its own around the inner one's: every call passes here.
+    fn invoke<'a, 'b>(
+        &'a self,
+        call: Invocation,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, InvokeError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
+        (**self).invoke(call)
     }
 }

@@ -1,11 +1,11 @@
 //! The way of a call that may share.
 
 use std::{
+    pin::Pin,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use async_trait::async_trait;
 use http::{Response, StatusCode};
 use onrush_invoke::{Body, Deadline, Invocation, Invoke, InvokeError, LoadReport, Reached, Reply, Scope, Sharing};
 use onrush_seams::{Entropy, OsEntropy, SystemClock, WallClock};
@@ -384,12 +384,20 @@ async fn ended(watching: &mut watch::Receiver<Progress>) -> Progress {
     }
 }
 
-#[async_trait]
 impl Invoke for SharedInvoke {
-    async fn invoke(&self, mut call: Invocation) -> Result<Reply, InvokeError> {
+    // As `async_trait` would write it, but for calls that share nothing: their future is the inner one's, without
+    // another box around it.
+    fn invoke<'a, 'b>(
+        &'a self,
+        mut call: Invocation,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, InvokeError>> + Send + 'b>>
+    where
+        'a: 'b,
+        Self: 'b,
+    {
         match call.sharing.take_if(|sharing| sharing.scope == self.scope) {
-            Some(sharing) => self.share(call, sharing).await,
-            None => self.core.inner.invoke(call).await,
+            Some(sharing) => Box::pin(self.share(call, sharing)),
+            None => self.core.inner.invoke(call),
         }
     }
 }
