@@ -41,7 +41,7 @@ pub(super) fn compile(verb: CompileComponent) -> ExitCode {
 
 pub(super) fn run(verb: Serve) -> Result<(), Failure> {
     // Guests compute on threads of their own, so that they never stand in the way of a socket.
-    let guests = Builder::new_multi_thread().thread_name("guest").enable_all().build()?;
+    let guests = Builder::new_multi_thread().thread_name("guest").global_queue_interval(1).enable_all().build()?;
     let io = super::threads::io_threads(0)?;
     let outcome = io.block_on(serve(verb, guests.handle().clone()));
     guests.shutdown_background();
