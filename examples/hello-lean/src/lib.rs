@@ -1,5 +1,7 @@
 //! Answers hello like `hello`, but is built for a target that knows nothing of WASI (`.cargo/config.toml`), so that an
-//! instance is one small core module: it starts in about half the time.
+//! instance is one small core module instead of four.
+
+mod arena;
 
 use wasip2::{
     exports::http::incoming_handler::Guest,

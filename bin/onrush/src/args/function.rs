@@ -19,7 +19,7 @@ Examples:
 pub(crate) struct New {
     /// The function's name, which is also the directory's
     pub(crate) name: String,
-    /// What to start from: "rust", or "rust-lean", which starts in half the time but has no println! and the like
+    /// What to start from: "rust", or "rust-lean", which costs less per call but has no println! and the like
     #[arg(long, default_value = "rust")]
     pub(crate) template: String,
     #[command(flatten)]

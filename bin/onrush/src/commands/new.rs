@@ -35,7 +35,7 @@ const TEMPLATES: [Template; 2] = [
         name: "rust-lean",
         targets: "wasm32-unknown-unknown wasm32-wasip2",
         files: files!(
-            "rust-lean": "Cargo.toml", ".cargo/config.toml", "src/lib.rs", "onrush.toml", "README.md", ".gitignore"
+            "rust-lean": "Cargo.toml", ".cargo/config.toml", "src/lib.rs", "src/arena.rs", "onrush.toml", "README.md", ".gitignore"
         ),
     },
 ];

@@ -3,6 +3,8 @@
 //! Built for a target that knows nothing of WASI: `println!`, `std::env`, `std::time` and files do nothing or fail here.
 //! What is needed of WASI is called by name, through the crate `wasip2`.
 
+mod arena;
+
 use wasip2::{
     exports::http::incoming_handler::Guest,
     http::types::{Fields, IncomingRequest, OutgoingBody, OutgoingResponse, ResponseOutparam},
