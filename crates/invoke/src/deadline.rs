@@ -1,6 +1,6 @@
 //! The one deadline of a call. It is made at the edge and only ever shrinks (P7).
 
-use std::time::Duration;
+use std::{future::poll_fn, pin::pin, task::Poll, time::Duration};
 
 use tokio::time::Instant;
 
@@ -44,11 +44,27 @@ impl Deadline {
     /// Runs `work`, giving up when the deadline passes.
     ///
     /// # Errors
-    /// [`tokio::time::error::Elapsed`] when it does.
-    pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, tokio::time::error::Elapsed> {
-        tokio::time::timeout_at(self.0, work).await
+    /// [`Passed`] when it does.
+    pub async fn bound<F: Future>(self, work: F) -> Result<F::Output, Passed> {
+        let (mut work, mut alarm) = (pin!(work), pin!(None));
+        poll_fn(|cx| {
+            if let Poll::Ready(output) = work.as_mut().poll(cx) {
+                return Poll::Ready(Ok(output));
+            }
+            // Made only for work that has to wait: a timer costs more than what is done at once.
+            if alarm.is_none() {
+                alarm.set(Some(tokio::time::sleep_until(self.0)));
+            }
+            alarm.as_mut().as_pin_mut().map_or(Poll::Pending, |alarm| alarm.poll(cx).map(|()| Err(Passed)))
+        })
+        .await
     }
 }
+
+/// The deadline has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the deadline has passed")]
+pub struct Passed;
 
 #[cfg(test)]
 mod tests {
@@ -62,6 +78,8 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3)).await;
         assert!(deadline.has_passed());
         assert_eq!(deadline.remaining(), Duration::ZERO);
+        assert!(deadline.bound(std::future::pending::<()>()).await.is_err());
+        assert_eq!(deadline.bound(async { 1 }).await, Ok(1), "what is there is taken, however late");
         assert!(Deadline::after(Duration::MAX).remaining() > Duration::from_secs(86_400));
     }
 }

@@ -17,7 +17,7 @@ use async_trait::async_trait;
 
 pub use self::{
     body::{Body, BodyError, GuardedBody},
-    deadline::Deadline,
+    deadline::{Deadline, Passed},
     error::{InvokeError, Reached},
     invocation::{Invocation, Target},
     reply::{LoadReport, Reply},

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::Arc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
@@ -64,7 +64,7 @@ impl Driver {
         mut guest: Pin<&mut impl Future<Output = T>>,
         permit: &mut dyn Permit,
     ) -> End<T> {
-        let mut alarm = pin!(sleep_until(self.deadline.instant()));
+        let mut alarm = pin!(None);
         poll_fn(|cx| {
             if let Some(late) = self.late() {
                 return Poll::Ready(End::Late(late));
@@ -160,17 +160,22 @@ impl Driver {
     }
 
     /// The guest waits for something: wake up for it, or when its time is over.
-    fn wait<T>(&self, mut alarm: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<End<T>> {
-        if alarm.deadline() > self.until() {
-            alarm.as_mut().reset(self.until());
-        }
-        while alarm.as_mut().poll(cx).is_ready() {
-            if let Some(late) = self.late() {
-                return Poll::Ready(End::Late(late));
+    fn wait<T>(&self, mut alarm: Pin<&mut Option<Sleep>>, cx: &mut Context<'_>) -> Poll<End<T>> {
+        loop {
+            let until = self.until();
+            match alarm.as_mut().as_pin_mut() {
+                // Most guests never wait: the timer is made for the first that does.
+                None => alarm.set(Some(sleep_until(until))),
+                Some(set) if set.deadline() > until => set.reset(until),
+                Some(set) => {
+                    ready!(set.poll(cx));
+                    if let Some(late) = self.late() {
+                        return Poll::Ready(End::Late(late));
+                    }
+                    alarm.set(None);
+                }
             }
-            alarm.as_mut().reset(self.until());
         }
-        Poll::Pending
     }
 }
 

@@ -5,6 +5,8 @@
 //! far may stay there, and a call that turns out to be longer moves to the guests' threads in the middle of its work.
 
 use std::{
+    future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::{
         Arc,
@@ -22,6 +24,9 @@ use tokio::{
 
 /// Nothing is known yet.
 const UNKNOWN: u64 = u64::MAX;
+
+/// A function that computes for at most so long, in nanoseconds, is tiny: waking a reader costs a tenth of it or more.
+const TINY: u64 = 50_000;
 
 /// How much one call changes what is typical: an eighth.
 const WEIGHT: u64 = 8;
@@ -43,18 +48,29 @@ impl Pace {
         Self { quick: nanos(quick), typical: AtomicU64::new(UNKNOWN) }
     }
 
-    /// Starts a call's work where it belongs.
-    pub(super) fn spawn(
+    /// Starts a call's work where it belongs. A quick function's is done right here as far as it comes without waiting,
+    /// which mostly is its end: a task, its wake-ups and its timers cost as much as a tiny function. None if that was all.
+    pub(super) async fn start(
         self: &Arc<Self>,
         work: impl Future<Output = ()> + Send + 'static,
         guests: &Handle,
-    ) -> AbortHandle {
+    ) -> Option<AbortHandle> {
         let timed = Box::pin(Timed { work, pace: Arc::clone(self), spent: 0, longest: 0 });
         match Handle::try_current() {
             Ok(here) if self.is_quick() => {
-                here.spawn(Movable { work: Some(timed), moved: None, guests: guests.clone() }).abort_handle()
+                let mut timed = Some(timed);
+                poll_fn(|cx| Poll::Ready(timed.take().and_then(|timed| begin(timed, cx, &here, guests)))).await
             }
-            _ => guests.spawn(timed).abort_handle(),
+            _ => Some(guests.spawn(timed).abort_handle()),
+        }
+    }
+
+    /// Between a tiny function's answer and its reply, other requests that are there get their turn. So replies are
+    /// written in a row, and whoever reads them is woken once for all of them instead of once for each, which costs about
+    /// as much as such a function. It delays a reply by what those others compute, so only tiny functions do it.
+    pub(super) async fn let_others_compute(&self) {
+        if self.typical.load(Ordering::Relaxed) <= TINY.min(self.quick) {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -66,6 +82,25 @@ impl Pace {
     fn record(&self, spent: u64) {
         let typical = self.typical.load(Ordering::Relaxed);
         self.typical.store(moved_towards(typical, spent, self.quick), Ordering::Relaxed);
+    }
+}
+
+/// The first stretch of the work, and a task for the rest.
+fn begin(
+    mut work: Pin<Box<Timed<impl Future<Output = ()> + Send + 'static>>>,
+    cx: &mut Context<'_>,
+    here: &Handle,
+    guests: &Handle,
+) -> Option<AbortHandle> {
+    // A panic ends this call alone, as it would in a task of its own; the hook has reported it.
+    let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)));
+    match polled {
+        Ok(Poll::Pending) if work.is_long() => Some(guests.spawn(work).abort_handle()),
+        // A task's first poll registers anew: whoever woke this one wakes that from now on.
+        Ok(Poll::Pending) => {
+            Some(here.spawn(Movable { work: Some(work), moved: None, guests: guests.clone() }).abort_handle())
+        }
+        Ok(Poll::Ready(())) | Err(_) => None,
     }
 }
 
@@ -208,7 +243,7 @@ mod tests {
             }
             done.send(()).unwrap();
         };
-        pace.spawn(work, guests.runtime.handle());
+        pace.start(work, guests.runtime.handle()).await;
         ended.await.unwrap();
         seen.lock().unwrap().clone()
     }
@@ -224,6 +259,24 @@ mod tests {
         assert_eq!(threads(&pace, &guests, Duration::ZERO, 2).await, [here, here]);
         let moved = threads(&pace, &guests, Duration::from_millis(60), 2).await;
         assert_eq!(moved, [here, guests.thread], "the first tick here, the rest there");
+        guests.runtime.shutdown_background();
+    }
+
+    #[tokio::test]
+    async fn what_needs_no_wait_is_done_without_a_task_even_if_it_panics() {
+        let (guests, pace) = (guests().await, Arc::new(Pace::new(Duration::from_secs(1))));
+        pace.typical.store(0, Ordering::Relaxed);
+        let (done, ended) = oneshot::channel();
+        let task = pace.start(async move { done.send(7).unwrap() }, guests.runtime.handle()).await;
+        assert!(task.is_none());
+        assert_eq!(ended.await.unwrap(), 7);
+        let (held, released) = oneshot::channel::<()>();
+        let work = async move {
+            let _held = held;
+            panic!("a defect of the host");
+        };
+        assert!(pace.start(work, guests.runtime.handle()).await.is_none());
+        assert!(released.await.is_err(), "what it held is given back");
         guests.runtime.shutdown_background();
     }
 
@@ -250,7 +303,7 @@ mod tests {
             std::future::pending::<()>().await;
             drop(held);
         };
-        let task = pace.spawn(work, guests.runtime.handle());
+        let task = pace.start(work, guests.runtime.handle()).await.unwrap();
         assert_eq!(moved.await.unwrap(), guests.thread);
         task.abort();
         assert!(released.await.is_err(), "what it held is given back");

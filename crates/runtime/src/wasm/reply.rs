@@ -20,8 +20,9 @@ use super::failure::Failure;
 pub(super) struct Leash(Option<AbortHandle>);
 
 impl Leash {
-    pub(super) const fn new(task: AbortHandle) -> Self {
-        Self(Some(task))
+    /// None is a guest that has ended already.
+    pub(super) const fn new(task: Option<AbortHandle>) -> Self {
+        Self(task)
     }
 
     /// The guest may run to its own end.

@@ -61,7 +61,11 @@ impl Prepared for Version {
         let tail = Tail::new();
         let driver = self.driver(&call, tell, tail.clone());
         let job = Job { id: call.id, request: with_authority(call.request), driver, permit };
-        let mut leash = Leash::new(self.pace.spawn(version.run(job), &self.guests));
+        let task = self.pace.start(version.run(job), &self.guests).await;
+        if task.is_none() {
+            self.pace.let_others_compute().await;
+        }
+        let mut leash = Leash::new(task);
         let gone = |_| InvokeError::interrupted(Code::Internal, "the instance was lost: a defect, or this node stops");
         match told.await.map_err(gone)? {
             Ok(Given::Whole(response)) => {
