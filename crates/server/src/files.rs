@@ -15,3 +15,23 @@ pub fn raise_open_files() -> usize {
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).ok();
     open_files()
 }
+
+/// How many of so many files may be connections. The rest is for other listeners, peers and the disk: a quarter, but where
+/// there are few, up to half.
+pub(crate) fn for_connections(files: usize) -> usize {
+    const FEW: usize = 1_024;
+    files - (files / 4).max((files / 2).min(FEW))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_files_for_others() {
+        let table = [(256, 128), (1_024, 512), (2_048, 1_024), (4_096, 3_072), (20_000, 15_000), (1 << 20, 786_432)];
+        for (files, connections) in table {
+            assert_eq!(for_connections(files), connections);
+        }
+    }
+}

@@ -18,7 +18,7 @@ use crate::{
     activity::Activity,
     bind::listen,
     connection::Protocol,
-    files::open_files,
+    files::{self, open_files},
     per_ip::{Owner, PerIp, Place},
     room::{Seat, choose},
 };
@@ -157,7 +157,7 @@ struct Connections {
 
 impl Connections {
     fn new(config: &Config) -> Self {
-        let most = config.max_connections.get().min(open_files() / 2).max(1);
+        let most = config.max_connections.get().min(files::for_connections(open_files())).max(1);
         if most < config.max_connections.get() {
             warn!(connections = most, "fewer connections than configured: raise the limit of open files (ulimit -n)");
         }

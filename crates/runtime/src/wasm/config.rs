@@ -51,6 +51,12 @@ pub struct Config {
     pub stream_idle: Duration,
     /// Whether dirty pages may be found with `PAGEMAP_SCAN`. Only used where the kernel has it and no swap is active.
     pub pagemap_scan: bool,
+    /// Memory that a place in the pool keeps from one instance to the next, in bytes: what the one before wrote is
+    /// cleared, which costs a fifth of giving it back to the system and having it faulted in again. Only where dirty pages
+    /// can be found; without that little is kept.
+    pub keep_resident: u64,
+    /// What all places together keep so, per world, in bytes.
+    pub keep_resident_total: u64,
     /// The largest component, in bytes.
     pub component_bytes: u64,
     /// How long compiling one component may take.
@@ -99,6 +105,8 @@ impl Default for Config {
             idle_time: Duration::from_secs(10),
             stream_idle: Duration::from_secs(60),
             pagemap_scan: true,
+            keep_resident: 4 << 20,
+            keep_resident_total: 256 << 20,
             component_bytes: 64 << 20,
             compile_time: Duration::from_secs(120),
             compile_memory: 4 << 30,
@@ -119,6 +127,12 @@ impl Config {
         u32::try_from(cores * 64).unwrap_or(u32::MAX).clamp(256, 2048)
     }
 
+    /// Places that keep the memory of their last instance.
+    pub(super) fn warm_places(&self) -> u32 {
+        let most = self.keep_resident_total / self.keep_resident.max(1);
+        u32::try_from(most).unwrap_or(u32::MAX).clamp(1, 256).min(self.pool())
+    }
+
     /// Calls of one function that can be inside at once.
     pub(super) fn function_capacity(&self) -> usize {
         let share = u64::from(self.pool()) * u64::from(self.function_share.min(100)) / 100;
@@ -129,6 +143,14 @@ impl Config {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_places_keep_is_bounded_in_all() {
+        let config = Config { instances: 512, keep_resident: 4 << 20, ..Config::default() };
+        assert_eq!(Config { keep_resident_total: 256 << 20, ..config.clone() }.warm_places(), 64);
+        assert_eq!(Config { keep_resident_total: 0, ..config.clone() }.warm_places(), 1);
+        assert_eq!(Config { keep_resident: 0, ..config }.warm_places(), 256);
+    }
 
     #[test]
     fn no_function_may_hold_the_whole_pool() {

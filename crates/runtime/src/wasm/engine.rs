@@ -110,10 +110,11 @@ fn pool(config: &Config, world: World, scan: bool) -> PoolingAllocationConfig {
         .max_tables_per_module(8)
         .max_memory_size(4 << 30)
         .table_elements(config.table_elements)
-        .max_unused_warm_slots(instances.min(256))
+        .max_unused_warm_slots(config.warm_places())
         .decommit_batch_size(16);
     if scan {
-        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(128 << 10).table_keep_resident(16 << 10);
+        let kept = usize::try_from(config.keep_resident).unwrap_or(usize::MAX);
+        pool.pagemap_scan(Enabled::Yes).linear_memory_keep_resident(kept).table_keep_resident(16 << 10);
     } else {
         // Without the scan everything that is kept is cleared each time: keep little.
         pool.pagemap_scan(Enabled::No).linear_memory_keep_resident(16 << 10).table_keep_resident(4 << 10);
