@@ -43,7 +43,8 @@ impl CatalogStore for Consensus {
         let deadline = Instant::now() + timeout.min(self.config.longest_wait);
         let busy = || CommitError::Overloaded("too many fresh reads wait already; try again".to_owned());
         let _turn = self.reads.try_acquire().map_err(|_| busy())?;
-        let index = self.read_index(deadline).await?;
+        let late = || CommitError::Unavailable("no quorum confirmed a fresh read in time".to_owned());
+        let index = self.fresh.join(deadline, late).await?;
         if self.await_applied(index, deadline).await {
             return Ok(self.catalog.borrow().clone());
         }
@@ -107,13 +108,13 @@ impl Consensus {
     }
 
     /// The index up to which every acknowledged write lies, confirmed by a quorum.
-    async fn read_index(&self, deadline: Instant) -> Result<u64, CommitError> {
+    pub(crate) async fn read_index(&self, deadline: Instant) -> Result<u64, CommitError> {
         let mut pause = Pause::new(self.config.retry_pause);
         let mut hint = None;
         let mut last = None;
         loop {
             let failed = match self.route(&mut hint) {
-                Route::Here => match self.local_read_index(deadline).await {
+                Route::Here => match self.confirmed.join(deadline, no_majority).await {
                     Ok(index) => return Ok(index),
                     Err(why) => why,
                 },
@@ -135,13 +136,14 @@ impl Consensus {
         }
     }
 
+    /// Asks a majority, as the leader. One round; [`Consensus::confirmed`] is for everybody who waits for one.
     pub(crate) async fn local_read_index(&self, deadline: Instant) -> Result<u64, String> {
         // A round that hangs in a dead peer must not use up the whole time.
         let until = deadline.min(Instant::now() + self.config.forward_timeout);
         match timeout_at(until, self.raft.get_read_log_id()).await {
             Ok(Ok((read, _applied))) => Ok(read.map_or(0, |id| id.index)),
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("a majority of the voters did not answer in time".to_owned()),
+            Err(_) => Err(no_majority()),
         }
     }
 
@@ -195,6 +197,11 @@ pub(crate) enum Route {
 
 pub(crate) fn unknown(why: &str) -> CommitError {
     CommitError::OutcomeUnknown(format!("{why}; it may have taken effect, look before you repeat it"))
+}
+
+/// No majority has confirmed that this node leads.
+pub(crate) fn no_majority() -> String {
+    "a majority of the voters did not answer in time".to_owned()
 }
 
 fn encoded_len(proposal: &Proposal) -> usize {

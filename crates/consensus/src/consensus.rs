@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::AtomicUsize},
 };
 
-use onrush_catalog::Catalog;
+use onrush_catalog::{Catalog, CommitError};
 use onrush_proto::peers::{FindPeer, Peers};
 use onrush_seams::{Network, WallClock};
 use onrush_types::{ClusterId, ClusterView, Label, NodeId, Roles};
@@ -21,8 +21,14 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    Config, DataDir, DirError, Identity, Storage, membership::keeper, network::PeerNetwork, proposer, registration,
-    storage, types::Raft, waiting::Waiting,
+    Config, DataDir, DirError, Identity, Storage,
+    membership::keeper,
+    network::PeerNetwork,
+    proposer,
+    reads::{self, Rounds},
+    registration, storage,
+    types::Raft,
+    waiting::Waiting,
 };
 
 /// How many appends of the leader's may wait for this node's disk: it sends one at a time, and again when it is tired
@@ -119,6 +125,10 @@ pub struct Consensus {
     pub(crate) queue: mpsc::Sender<Waiting>,
     pub(crate) queue_bytes: Arc<Semaphore>,
     pub(crate) reads: Semaphore,
+    /// Fresh reads of this node, by whoever leads.
+    pub(crate) fresh: Rounds<CommitError>,
+    /// Fresh reads of all nodes, while this one leads.
+    pub(crate) confirmed: Rounds<String>,
     /// Appends from the leader that Raft has not taken yet.
     pub(crate) appends: Arc<Semaphore>,
     /// Whom to ask next where no leader is known.
@@ -173,6 +183,8 @@ impl Consensus {
         let queue_bytes = Arc::new(Semaphore::new(usize::try_from(config.queue_bytes.0).unwrap_or(usize::MAX >> 3)));
         let consensus = Self {
             reads: Semaphore::new(config.reads_in_flight),
+            fresh: Rounds::new(config.reads_in_flight),
+            confirmed: Rounds::new(config.reads_in_flight * 2),
             appends: Arc::new(Semaphore::new(APPENDS_WAITING)),
             config,
             identity,
@@ -206,13 +218,15 @@ impl Consensus {
         let tasks_end = stop.child_token();
         let _tasks_end_with_this = tasks_end.clone().drop_guard();
         let mut proposer = self.tracker.spawn(proposer::run(Arc::clone(&self), queue, tasks_end.clone()));
-        let mut keeper = self.tracker.spawn(keeper::run(Arc::clone(&self), tasks_end));
+        let mut keeper = self.tracker.spawn(keeper::run(Arc::clone(&self), tasks_end.clone()));
+        let mut reads = self.tracker.spawn(Arc::clone(&self).confirm_reads(tasks_end));
         tokio::select! {
             biased;
             () = stop.cancelled() => Ok(()),
             why = self.watch_raft() => Err(why),
             why = registration::run(&self) => Err(why),
             ended = &mut proposer => Err(RunError::Stopped(format!("the proposer ended: {ended:?}"))),
+            ended = &mut reads => Err(RunError::Stopped(format!("the task of fresh reads ended: {ended:?}"))),
             ended = &mut keeper => Err(RunError::Stopped(format!("the membership task ended: {ended:?}"))),
         }
     }
@@ -229,6 +243,22 @@ impl Consensus {
     /// Who this node is.
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    async fn confirm_reads(self: Arc<Self>, stop: CancellationToken) {
+        let (Some(fresh), Some(confirmed)) = (self.fresh.take(), self.confirmed.take()) else { return };
+        let (me, leader) = (Arc::clone(&self), self);
+        let read = move |until| {
+            let me = Arc::clone(&me);
+            async move { me.read_index(until).await }
+        };
+        let confirm = move |until| {
+            let leader = Arc::clone(&leader);
+            async move { leader.local_read_index(until).await }
+        };
+        let of_this_node = reads::run(fresh, read, stop.clone());
+        let of_all_nodes = reads::run(confirmed, confirm, stop);
+        tokio::join!(of_this_node, of_all_nodes);
     }
 
     /// Publishes the voters; returns when Raft has stopped.

@@ -16,6 +16,7 @@ mod introduction; // what a node tells about itself before it belongs to anythin
 mod membership; // who shall be a learner, who shall vote
 mod network; // Raft's calls to its peers
 mod proposer; // collects proposals into entries, and sees them through
+mod reads; // one confirmation for all fresh reads that wait
 mod registration; // a node's own record in the catalog
 mod seeds; // what the seeds' answers mean
 mod service; // the other ends of `network` and `forward`

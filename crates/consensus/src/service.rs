@@ -21,6 +21,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     Consensus,
+    commit::no_majority,
     convert::{self, Wire},
     standing::Standing,
     types::{AppendRequest, Snapshot, SnapshotFile, Vote, VoteRequest},
@@ -165,7 +166,7 @@ impl Catalog for Peer {
             return Err(wire::refuse(Code::Unavailable, "this node does not lead", self.consensus.leader()));
         }
         let deadline = Instant::now() + self.consensus.config.forward_timeout;
-        match self.consensus.local_read_index(deadline).await {
+        match self.consensus.confirmed.join(deadline, no_majority).await {
             Ok(index) => Ok(Response::new(ReadIndexReply { index })),
             Err(why) => Err(wire::refuse(Code::Unavailable, &why, None)),
         }

@@ -159,8 +159,8 @@ impl Worker {
 
     async fn follow_catalog(&self) -> RunError {
         let mut changes = self.catalog.clone();
+        let mut catalog = changes.borrow_and_update().clone();
         loop {
-            let catalog = changes.borrow_and_update().clone();
             self.look_around();
             self.versions.keep_those_of(&catalog);
             let ahead = async {
@@ -169,13 +169,23 @@ impl Worker {
                 }
                 std::future::pending::<()>().await;
             };
-            let changed = tokio::select! {
-                changed = changes.changed() => changed,
-                () = ahead => Ok(()),
+            let other = async {
+                loop {
+                    changes.changed().await.ok()?;
+                    let newest = changes.borrow_and_update().clone();
+                    // A route's change is not worth a walk over ten thousand functions.
+                    if !newest.functions.ptr_eq(&catalog.functions) {
+                        return Some(newest);
+                    }
+                    self.look_around();
+                }
             };
-            if changed.is_err() {
-                return RunError::NoCatalog;
-            }
+            let other = tokio::select! {
+                other = other => other,
+                () = ahead => None,
+            };
+            let Some(newest) = other else { return RunError::NoCatalog };
+            catalog = newest;
         }
     }
 

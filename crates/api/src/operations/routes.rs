@@ -34,8 +34,10 @@ impl Api {
 
     async fn carry_out_route(&self, wish: RouteWish) -> Result<RouteSet, ApiError> {
         let RouteWish { name, spec, expected, request } = wish;
-        if !self.catalog(false).await?.requests.contains_key(&request) {
-            // Fresh: the function may have been deployed through another node a moment ago.
+        let known = self.catalog(false).await?;
+        if !known.requests.contains_key(&request) && check(&known, &name, &spec).is_err() {
+            // Fresh: the function may have been deployed through another node a moment ago. Where this node's catalog has
+            // no objection, whoever applies the change has the last word anyway.
             check(&*self.catalog(true).await?, &name, &spec)?;
         }
         let needs_idempotence = !check_route(&spec, false).is_empty();
