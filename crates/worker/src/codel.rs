@@ -13,6 +13,9 @@ use tokio::time::Instant;
 
 /// A queue is looked at this often before it is called an overload, however slow its calls are.
 const LOOKS: u32 = 5;
+/// A queue that grew at this many looks in a row grows. Where a few clients wait for their replies, one look sees a tenth
+/// more come than go by chance, and to turn their queue around would starve one of them.
+const GREW: u32 = 2;
 
 /// What the rules are told.
 #[derive(Debug, Clone, Copy)]
@@ -126,12 +129,12 @@ impl Delay {
         let (came, started) = (u64::from(self.came), u64::from(self.started));
         // A tenth more than are served: clients that wait for their replies cannot keep that up.
         let grows = came * 10 > started * 11;
-        self.mode = if grows { Mode::Growing } else { Mode::Calm };
         if grows || very_long && came >= started {
             self.bad += 1;
         } else {
             (self.bad, self.bad_since) = (0, now);
         }
+        self.mode = if grows && self.bad >= GREW { Mode::Growing } else { Mode::Calm };
         (self.looked, self.came, self.started) = (now, 0, 0);
         if self.bad >= LOOKS && now - self.bad_since >= rules.patience {
             (self.mode, self.refused) = (Mode::Overload, now);
@@ -196,6 +199,19 @@ mod tests {
         let modes = run(20, 30_000, |ms| if ms == 0 { 64 } else { u32::from(ms % 20 == 0) });
         assert!(modes.iter().all(|(_, mode)| *mode != Mode::Overload), "{modes:?}");
         assert_eq!(modes.last().unwrap().1, Mode::Calm, "and they take turns: {modes:?}");
+    }
+
+    #[test]
+    fn a_queue_that_now_grows_and_now_falls_keeps_its_order() {
+        // Served are 200/s; in every other tenth of a second a fifth more come, in the one between a fifth less.
+        let arrivals = |ms: u64| match ms {
+            0 => 8,
+            _ => u32::from(ms.is_multiple_of(if ms / 100 % 2 == 0 { 4 } else { 6 })),
+        };
+        let modes = run(5, 20_000, arrivals);
+        assert!(modes.iter().all(|(_, mode)| *mode == Mode::Calm), "{modes:?}");
+        let modes = run(5, 900, |ms| u32::from(ms % 4 == 0) * 2);
+        assert_eq!(modes.last().unwrap().1, Mode::Growing, "{modes:?}");
     }
 
     #[test]
