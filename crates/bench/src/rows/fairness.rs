@@ -16,7 +16,7 @@ use crate::{
     verdict::Claim,
 };
 
-const WORK_US: u64 = 1_000;
+const WORK_US: u64 = 2_000;
 /// The quiet tenant's load, as a share of the capacity.
 const QUIET: f64 = 0.2;
 const FLOOD: f64 = 10.0;

@@ -3,7 +3,7 @@
 //!
 //! Everything is an atomic of its own: two numbers of two reports may meet, which is as good as either.
 
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use super::{Knowledge, Params};
 
@@ -41,12 +41,17 @@ pub struct Belief {
     at: AtomicU64,
     /// The logarithm of how many times slower it is than usual (upper half), and the millisecond it was learned in.
     pace: AtomicU64,
+    /// Whether that was more than noise when it was learned.
+    odd: AtomicBool,
     /// Since when it takes part; see `Params::slow_start`.
     since: AtomicU64,
 }
 
 /// Differences in pace below this (65 %) are noise.
 const NOISE: f32 = 0.5;
+/// A node that was found to be slow counts as slow until as much of that is forgotten as leaves this (28 %). Were it the
+/// same threshold for both, a slow node would get a call or two each time that it falls below, for ever.
+const FORGOTTEN: f32 = NOISE / 2.0;
 /// What was learned of a node's pace is half forgotten after this time, so that it is tried again.
 const FORGET_MS: f32 = 3_000.0;
 
@@ -60,6 +65,7 @@ impl Belief {
             part: AtomicU32::new(1.0_f32.to_bits()),
             at: AtomicU64::new(0),
             pace: AtomicU64::new(0),
+            odd: AtomicBool::new(false),
             since: AtomicU64::new(0),
         }
     }
@@ -129,12 +135,13 @@ impl Belief {
 
     /// How many times longer a call takes there than usual.
     pub fn slowness(&self, now: u64) -> f64 {
+        let noise = if self.odd.load(Relaxed) { FORGOTTEN } else { NOISE };
         let pace = f32::from_bits((self.pace.load(Relaxed) >> 32) as u32);
-        if pace.abs() < NOISE {
+        if pace.abs() < noise {
             return 1.0;
         }
         let pace = self.pace(now);
-        if pace.abs() < NOISE { 1.0 } else { f64::from(pace.exp()) }
+        if pace.abs() < noise { 1.0 } else { f64::from(pace.exp()) }
     }
 
     pub(super) fn pace(&self, now: u64) -> f32 {
@@ -147,6 +154,8 @@ impl Belief {
     pub(super) fn set_pace(&self, pace: f32, now: u64) {
         let when = (now / 1_000) as u32;
         self.pace.store(u64::from(pace.to_bits()) << 32 | u64::from(when), Relaxed);
+        let noise = if self.odd.load(Relaxed) { FORGOTTEN } else { NOISE };
+        self.odd.store(pace.abs() >= noise, Relaxed);
     }
 
     /// It takes part from now on, little at first.
@@ -214,8 +223,17 @@ mod tests {
         assert!((belief.slowness(5_000_000) - 3.0).abs() < 0.01);
         assert!((belief.slowness(8_000_000) - 3.0_f64.sqrt()).abs() < 0.01, "half of it in logarithms");
         assert_eq!(belief.slowness(60_000_000), 1.0);
+        let belief = Belief::new(300.0);
         belief.set_pace(0.4, 5_000_000);
         assert_eq!(belief.slowness(5_000_000), 1.0, "that is noise");
+        belief.set_pace(0.6, 5_000_000);
+        belief.set_pace(0.4, 5_000_000);
+        assert!(belief.slowness(5_000_000) > 1.4, "that is what is left of more than noise");
+        assert!(belief.slowness(7_000_000) > 1.25);
+        assert_eq!(belief.slowness(8_000_000), 1.0, "forgotten");
+        belief.set_pace(0.2, 8_000_000);
+        belief.set_pace(0.4, 8_000_000);
+        assert_eq!(belief.slowness(8_000_000), 1.0, "noise again");
     }
 
     #[test]
