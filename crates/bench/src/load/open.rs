@@ -61,30 +61,28 @@ impl Sample {
 /// A request without an answer fails after this long.
 const PATIENCE: Duration = Duration::from_secs(35);
 
-/// Sends the streams at once; the samples of each, by when they were due. Runs on a thread of its own, on the caller's
-/// core.
+/// Sends the streams at once; the samples of each, by when they were due. Each has a thread of its own, on the caller's
+/// core: what one stream has to do must not delay that another looks at its answers.
 pub(crate) async fn run(streams: Vec<Stream>) -> anyhow::Result<Vec<Vec<Sample>>> {
-    let (done, result) = tokio::sync::oneshot::channel();
-    let thread = std::thread::Builder::new().name("open-loop".to_owned());
-    thread.spawn(move || drop(done.send(blocking(streams)))).context("a thread for the load")?;
-    result.await.context("the generator of load ended early")?
+    let start = Instant::now();
+    let mut running = Vec::new();
+    for (index, stream) in streams.into_iter().enumerate() {
+        let (done, result) = tokio::sync::oneshot::channel();
+        let thread = std::thread::Builder::new().name(format!("open-loop-{index}"));
+        let send = move || drop(done.send(blocking(stream, start, index as u64)));
+        thread.spawn(send).context("a thread for the load")?;
+        running.push(result);
+    }
+    let mut all = Vec::new();
+    for result in running {
+        all.push(result.await.context("the generator of load ended early")??);
+    }
+    Ok(all)
 }
 
-fn blocking(streams: Vec<Stream>) -> anyhow::Result<Vec<Vec<Sample>>> {
+fn blocking(stream: Stream, start: Instant, seed: u64) -> anyhow::Result<Vec<Sample>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(13).build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
-        let start = Instant::now();
-        let mut running = Vec::new();
-        for (index, stream) in streams.into_iter().enumerate() {
-            running.push(tokio::task::spawn_local(send_all(stream, start, index as u64)));
-        }
-        let mut all = Vec::new();
-        for stream in running {
-            all.push(stream.await?);
-        }
-        Ok(all)
-    })
+    Ok(LocalSet::new().block_on(&runtime, send_all(stream, start, seed)))
 }
 
 /// The connections of a stream and what came over them.
