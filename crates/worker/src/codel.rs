@@ -206,7 +206,7 @@ mod tests {
         // Served are 200/s; in every other tenth of a second a fifth more come, in the one between a fifth less.
         let arrivals = |ms: u64| match ms {
             0 => 8,
-            _ => u32::from(ms.is_multiple_of(if ms / 100 % 2 == 0 { 4 } else { 6 })),
+            _ => u32::from(ms.is_multiple_of(if (ms / 100).is_multiple_of(2) { 4 } else { 6 })),
         };
         let modes = run(5, 20_000, arrivals);
         assert!(modes.iter().all(|(_, mode)| *mode == Mode::Calm), "{modes:?}");
