@@ -172,8 +172,10 @@ fn size(bytes: u64) -> usize {
 /// RocksDB says it only in words. Both a lock of another process and one of this process name the file `LOCK`.
 fn is_locked(error: &rocksdb::Error) -> bool {
     let text = error.as_ref();
+    // It cleans its old text logs up before it takes the lock; one that whoever has the lock deletes first is no damage.
+    let log_is_gone = text.contains("No such file") && text.contains("/LOG.old.");
     error.kind() == ErrorKind::IOError
-        && (text.contains("lock hold by current process") || text.contains("While lock file"))
+        && (text.contains("lock hold by current process") || text.contains("While lock file") || log_is_gone)
 }
 
 fn classify(error: &rocksdb::Error, dir: &Path) -> OpenError {
