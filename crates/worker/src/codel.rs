@@ -13,8 +13,8 @@ use tokio::time::Instant;
 
 /// A queue is looked at this often before it is called an overload, however slow its calls are.
 const LOOKS: u32 = 5;
-/// A queue that grew at this many looks in a row grows. Where a few clients wait for their replies, one look sees a tenth
-/// more come than go by chance, and to turn their queue around would starve one of them.
+/// A queue that grew a little at this many looks in a row grows. Where a few clients wait for their replies, one look sees a
+/// tenth more come than go by chance, and to turn their queue around would starve one of them. Twice as many is no chance.
 const GREW: u32 = 2;
 
 /// What the rules are told.
@@ -134,7 +134,8 @@ impl Delay {
         } else {
             (self.bad, self.bad_since) = (0, now);
         }
-        self.mode = if grows && self.bad >= GREW { Mode::Growing } else { Mode::Calm };
+        let surely = came >= started * 2 || self.bad >= GREW;
+        self.mode = if grows && surely { Mode::Growing } else { Mode::Calm };
         (self.looked, self.came, self.started) = (now, 0, 0);
         if self.bad >= LOOKS && now - self.bad_since >= rules.patience {
             (self.mode, self.refused) = (Mode::Overload, now);

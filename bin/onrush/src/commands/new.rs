@@ -91,6 +91,14 @@ mod tests {
     use super::*;
     use crate::manifest::Manifest;
 
+    /// Both are complete projects that one may copy, so each has the allocator whole.
+    #[test]
+    fn the_lean_example_has_the_templates_allocator() {
+        let lean = TEMPLATES.iter().find(|template| template.name == "rust-lean").unwrap();
+        let (_, arena) = lean.files.iter().find(|(file, _)| *file == "src/arena.rs").unwrap();
+        assert_eq!(*arena, include_str!("../../../../examples/hello-lean/src/arena.rs"));
+    }
+
     #[test]
     fn a_new_project_has_a_manifest_that_reads_and_nothing_left_to_fill_in() {
         for template in &TEMPLATES {

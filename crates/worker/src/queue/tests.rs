@@ -340,9 +340,7 @@ fn of_an_overload_a_short_queue_is_kept_and_the_machine_stays_busy() {
     assert!(dropped > 1_000 && refused > 30_000, "{dropped} dropped, {refused} refused");
     assert!(house.queue.calls <= 10);
     waits.sort_unstable();
-    // A hundredth waited in the two looks before the queue was turned around.
-    assert!(waits[waits.len() * 99 / 100] <= 100 * MS, "{:?}", waits[waits.len() * 99 / 100]);
-    assert!(waits[waits.len() * 9 / 10] <= 40 * MS, "{:?}", waits[waits.len() * 9 / 10]);
+    assert!(waits[waits.len() * 99 / 100] <= 40 * MS, "{:?}", waits[waits.len() * 99 / 100]);
     // And over soon after its end.
     let (waits, ..) = flood(&mut house, &lane, 1_000, |ms| usize::from(ms > 500 && ms % 10 == 0));
     assert!(waits[waits.len() - 10..].iter().all(|wait| *wait <= MS));
